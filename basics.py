@@ -17,6 +17,7 @@ Records count up from 1, with nothing before or between them. Record k holds k
 four times, each wrapped to its own width: in record 257 the 8-bit value is 1.
 """
 
+import os
 import struct
 import sys
 
@@ -84,12 +85,12 @@ if __name__ == "__main__":
         sys.exit("basics.py: error: standard output is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # for an argument that the terminal cannot show
     try:
-        try:
-            main()
-        finally:
-            sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
+        main()
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
+        status = 0
     except OSError as error:
-        sys.stdout = None  # or Python would flush it again at exit, and complain in its own words
-        sys.exit(f"basics.py: error: cannot write the output: {error.strerror}")
+        print(f"basics.py: error: cannot write the output: {error.strerror}", file=sys.stderr, flush=True)
+        status = 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    os._exit(status)  # not sys.exit(): Python would write to the full disk again, and complain in its own words

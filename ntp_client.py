@@ -1,0 +1,519 @@
+#!/usr/bin/env python3
+"""Part 5: tell how far this computer's clock is from an NTP server's. It never sets the clock.
+
+    ntp_client.py [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS] [--json] [server [port]]
+
+One packet goes to the server and one comes back. Four times are taken, two on each clock:
+
+    T1  the request leaves this computer         T2  the request reaches the server
+    T4  the reply reaches this computer          T3  the reply leaves the server
+
+If both ways take equally long, the server's clock is ahead of this one by
+
+    offset = ((T2 - T1) + (T3 - T4)) / 2         (negative: behind)
+
+and the way there and back, without the time that the server took over it, takes
+
+    delay = (T4 - T1) - (T3 - T2)
+
+If they do not, the offset is wrong by half the delay at most. The root distance adds to that
+what the server says of its own error: it is the most that the offset can be wrong by, if the
+server tells the truth. Nothing here proves that it does: NTP without authentication cannot.
+
+Results go to stdout, all else to stderr. Exit status: 0 the time was had, 1 it was not,
+2 the command line was wrong, 130 Ctrl-C. The protocol is in RFC 5905 (NTP version 4) and,
+for clients as simple as this one, in RFC 4330 (SNTP).
+"""
+
+import argparse
+import collections
+import datetime
+import os
+import socket
+import struct
+import sys
+import time
+
+# ---------------------------------------------------------------- constants
+
+SECOND = 10**9  # all times in this file are integers that count ns
+UNIX_EPOCH = 2_208_988_800 * SECOND  # from the prime epoch, 1900-01-01, to 1970-01-01: 70 years, 17 of them leap years
+
+VERSION = 4
+CLIENT, SERVER = 3, 4  # two of the modes of RFC 5905, section 7.3, figure 10
+UNSYNCHRONIZED = 3  # a leap indicator: figure 9
+MAX_STRATUM = 16  # MAXSTRAT in RFC 5905, section 7.2: not synchronized; servers have 1 to 15
+MAX_DISTANCE = 16 * SECOND  # MAXDISP there: so far from the root is nowhere
+MAX_STEP = SECOND // 1000  # more than this between two readings of the clock is not jitter: somebody set it
+
+# Linux notes when each packet arrived, if asked to. Not every Python's socket module has the option's
+# number; 35 is SO_TIMESTAMPNS in Linux's include/uapi/asm-generic/socket.h, and the reply's type as well.
+SO_TIMESTAMPNS = getattr(socket, "SO_TIMESTAMPNS", 35) if sys.platform == "linux" else None
+TIMESPEC = struct.Struct("@ll")  # what it gives: seconds and ns of Unix time, in this machine's own longs
+
+KISS_CODES = {  # RFC 5905, section 7.4, figure 13
+    "ACST": "the association belongs to a unicast server",
+    "AUTH": "server authentication failed",
+    "AUTO": "Autokey sequence failed",
+    "BCST": "the association belongs to a broadcast server",
+    "CRYP": "cryptographic authentication or identification failed",
+    "DENY": "access denied by the server",
+    "DROP": "lost peer in symmetric mode",
+    "RSTR": "access denied by local policy",
+    "INIT": "the server has not yet synchronized for the first time",
+    "MCST": "the association belongs to a dynamically discovered server",
+    "NKEY": "no key found, or it is not trusted",
+    "RATE": "asked too often; wait before you ask again",
+    "RMOT": "somebody alters the association from a remote host",
+    "STEP": "the server's time was stepped, and it has not yet resynchronized",
+}
+
+# ---------------------------------------------------------------- the time format
+
+
+def to_unix_ns(timestamp):
+    """Return a 64-bit NTP timestamp as Unix time in ns, rounded to the nearest: 1968-01-20 to 2104-02-26.
+
+    A timestamp has 32 bits of seconds since the prime epoch and 32 of fraction. The seconds wrap on
+    2036-02-07, so it is the first bit that tells the era, as RFC 4330, section 3 has it: set, the time is
+    before that day; clear, it is after. This computer's clock, which may be wrong, is not asked.
+    """
+    if timestamp < 1 << 63:
+        timestamp += 1 << 64
+    return ((timestamp * SECOND + (1 << 31)) >> 32) - UNIX_EPOCH
+
+
+def short_to_ns(value):
+    """Return a time in NTP short format (16 bits of seconds, 16 of fraction; RFC 5905, section 6) in ns, rounded up."""
+    return -(-value * SECOND >> 16)
+
+
+def power_to_ns(exponent):
+    """Return 2**exponent s in ns, rounded up (the form of poll and precision; RFC 5905, section 7.3)."""
+    return SECOND << exponent if exponent >= 0 else -(-SECOND >> -exponent)
+
+
+# ---------------------------------------------------------------- the packet
+
+# RFC 5905, section 7.3, figure 8: twelve words of 32 bits, big-endian. What may follow is not ours to read.
+#
+#     |LI| VN |Mode|   Stratum    |     Poll     |  Precision   |      B B b b
+#     |                        Root Delay                       |      I
+#     |                     Root Dispersion                     |      I
+#     |                       Reference ID                      |      4s
+#     |              Reference Timestamp (two words)            |      Q
+#     |              Originate Timestamp (two words)            |      Q
+#     |               Receive Timestamp (two words)             |      Q
+#     |               Transmit Timestamp (two words)            |      Q
+HEADER = struct.Struct(">BBbbII4sQQQQ")
+
+Header = collections.namedtuple(
+    "Header",
+    "leap version mode stratum poll precision root_delay root_dispersion reference_id"
+    " reference originate receive transmit",
+)
+
+
+def new_request():
+    """Return a request, 48 bytes: the version, the mode, and 64 random bits as its transmit timestamp.
+
+    The server sends the random bits back as the originate timestamp, so that nobody who cannot read the request
+    can answer it; and a request that holds nothing else tells nothing of this computer (RFC 8633, section 5.1).
+    """
+    return HEADER.pack(VERSION << 3 | CLIENT, 0, 0, 0, 0, 0, b"", 0, 0, 0, int.from_bytes(os.urandom(8), "big") or 1)
+
+
+def unpack(packet):
+    """Return the Header in the first 48 bytes of packet, its fields as they are on the wire."""
+    first_byte, *rest = HEADER.unpack_from(packet)
+    return Header(first_byte >> 6, first_byte >> 3 & 0b111, first_byte & 0b111, *rest)
+
+
+def printable(text):
+    """Return text with all but printable ASCII escaped: terminals obey control characters."""
+    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text)
+
+
+def reference_id(header):
+    """Return the reference ID as what it is at that stratum: up to four letters, or an address."""
+    if header.stratum < 2:
+        return printable(header.reference_id.rstrip(b"\0").decode("latin-1"))
+    return ".".join(str(byte) for byte in header.reference_id)
+
+
+# ---------------------------------------------------------------- the exchange
+
+
+class NoTime(Exception):
+    """This server gave no time; str() says why."""
+
+
+class KissOfDeath(NoTime):
+    """This server told us to stop asking (RFC 5905, section 7.4)."""
+
+
+Sample = collections.namedtuple("Sample", "request reply header t1 t2 t3 t4 offset delay root_distance")
+Sample.__doc__ = """One exchange: both packets as bytes, the reply's Header, and ns (T1 to T4 are Unix times).
+
+offset: the server's clock minus this one, so positive when this one is behind.
+delay: the time spent on the way there and back.
+root_distance: the most that offset can be wrong by.
+"""
+
+
+def exchange(family, address, timeout):
+    """Ask the server at this socket address once, wait timeout s at most, and return the Sample.
+
+    Raises NoTime when there is no answer or it cannot be used, and KissOfDeath when it says to stop.
+    """
+    request = new_request()
+    warm_up(family)
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            ask_for_timestamps(sock)
+            sock.connect(address)  # from now on the kernel drops what anybody else sends
+            sock.settimeout(timeout)
+            started = time.monotonic_ns()  # this clock nobody can set
+            t1 = time.time_ns()
+            sock.send(request)
+            reply, t4 = wait_for_reply(sock, request, started, t1, timeout)
+            step = (time.time_ns() - t1) - (time.monotonic_ns() - started)
+    except (ConnectionRefusedError, ConnectionResetError):
+        raise NoTime("nothing is listening on this UDP port") from None
+    except OSError as error:
+        raise NoTime(f"cannot reach it: {error.strerror}") from None
+
+    if abs(step) > MAX_STEP:
+        raise NoTime("this computer's clock was set while the reply was on its way; try again")
+    sample = measure(request, reply, t1, t4, abs(step))
+    why = refusal(sample)
+    if why:
+        raise (KissOfDeath if sample.header.stratum == 0 else NoTime)(why)
+    return sample
+
+
+def warm_up(family):
+    """Send one packet from this computer to itself.
+
+    Code that runs for the first time, Python's and the kernel's, takes some 10 us longer to send a packet. The
+    server's runs all the time: without this the way there would seem longer than the way back.
+    """
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+            sock.connect(sock.getsockname())
+            sock.setblocking(False)
+            sock.send(bytes(HEADER.size))
+            receive(sock, time.time_ns())
+    except OSError:
+        pass  # no loopback: no harm
+
+
+def ask_for_timestamps(sock):
+    """Ask the kernel to note when packets arrive on sock, where it can."""
+    if SO_TIMESTAMPNS:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        except OSError:
+            pass  # receive() reads the clock itself
+
+
+def receive(sock, earliest):
+    """Return the next packet on sock and the time of its arrival, in Unix ns: the kernel's, or the clock's right after.
+
+    The kernel's time is not believed when it is before earliest or in the future. Raises socket.timeout.
+    """
+    if not SO_TIMESTAMPNS:
+        return sock.recv(2048), time.time_ns()
+    packet, notes, _, _ = sock.recvmsg(2048, socket.CMSG_SPACE(TIMESPEC.size))
+    now = time.time_ns()
+    for level, kind, data in notes:
+        if (level, kind, len(data)) == (socket.SOL_SOCKET, SO_TIMESTAMPNS, TIMESPEC.size):
+            seconds, ns = TIMESPEC.unpack(data)
+            arrived = seconds * SECOND + ns
+            if earliest <= arrived <= now:
+                return packet, arrived
+    return packet, now
+
+
+def wait_for_reply(sock, request, started, t1, timeout):
+    """Return the answer to request and the time of its arrival, in Unix ns.
+
+    What cannot be the answer is ignored, and does not prolong the wait: a forger can neither answer for the server
+    nor silence it. Raises NoTime when no answer came within timeout s of started (ns of the monotonic clock).
+    """
+    deadline = started + round(timeout * SECOND)
+    ignored, why = 0, None
+    while True:
+        left = deadline - time.monotonic_ns()
+        try:
+            if left <= 0:
+                raise socket.timeout
+            sock.settimeout(left / SECOND)
+            packet, arrived = receive(sock, t1)
+        except socket.timeout:
+            but = f"; packets ignored: {ignored}, the last because {why}" if ignored else ""
+            raise NoTime(f"no reply within {timeout:g} s (does a firewall block this UDP port?){but}") from None
+        why = not_the_answer(packet, request)
+        if not why:
+            return packet, arrived
+        ignored += 1
+
+
+# ---------------------------------------------------------------- the refusals
+
+
+def not_the_answer(packet, request):
+    """Return why packet cannot be the answer to request, or None."""
+    if len(packet) < HEADER.size:
+        return f"it was short: {len(packet)} bytes, not {HEADER.size}"
+    if packet[0] & 0b111 != SERVER:
+        return f"it was in mode {packet[0] & 0b111}, not {SERVER} (server)"  # RFC 4330, section 5, check 4
+    if packet[24:32] != request[40:48]:
+        return "it did not echo this request's transmit timestamp"  # RFC 5905, section 8: bogus
+    return None
+
+
+def refusal(sample):
+    """Return why the answer in this Sample must not be used, or None: each line a condition and its reason."""
+    header = sample.header
+    if not 1 <= header.version <= VERSION:  # RFC 5905, appendix A.5.1; RFC 4330, section 5 (version 0)
+        return f"it answers in NTP version {header.version}, which does not exist"
+    if header.stratum == 0:  # RFC 5905, section 7.4; RFC 4330, section 8
+        code = reference_id(header) or "without a code"
+        return f"kiss-o'-death, {code}: {KISS_CODES.get(code, 'its clock is not to be used')}"
+    if header.leap == UNSYNCHRONIZED:  # RFC 5905, appendix A.5.1.1
+        return "its clock is not synchronized (leap indicator 3)"
+    if header.stratum == MAX_STRATUM:  # RFC 5905, section 7.3, figure 11
+        return "its clock is not synchronized (stratum 16)"
+    if header.stratum > MAX_STRATUM:  # figure 11: reserved
+        return f"stratum {header.stratum} does not exist"
+    if header.transmit == 0:  # RFC 4330, section 5, check 4
+        return "its transmit timestamp is missing"
+    if header.receive == 0:  # RFC 4330, section 3: 0 means unavailable
+        return "its receive timestamp is missing"
+    if header.reference == 0:  # the same: its clock has never been set
+        return "its reference timestamp is missing"
+    if sample.t3 < sample.t2:  # RFC 5905, section 8: T3 comes after T2
+        return f"its clock ran backwards, from receive to transmit, by {seconds(sample.t2 - sample.t3)} s"
+    if to_unix_ns(header.reference) > sample.t3:  # RFC 5905, appendix A.5.1.1
+        return "its clock was last set in the future (its reference timestamp is later than its transmit timestamp)"
+    if sample.root_distance >= MAX_DISTANCE:  # RFC 5905, appendix A.5.1.1; a negative root delay reads as a vast one
+        return f"its root distance, {seconds(sample.root_distance)} s, is not below 16 s"
+    if sample.delay < -power_to_ns(header.precision) - clock_resolution():  # RFC 5905, section 8; RFC 4330, section 5
+        return f"it took longer over its answer than the answer took to come: the delay is {seconds(sample.delay)} s"
+    return None
+
+
+# ---------------------------------------------------------------- the result
+
+
+def measure(request, reply, t1, t4, step):
+    """Return the Sample of an exchange: the arithmetic of RFC 5905, sections 8 and 9.2.
+
+    step: by how much this computer's two clocks differ on the time that the exchange took, in ns.
+    """
+    header = unpack(reply)
+    t2, t3 = to_unix_ns(header.receive), to_unix_ns(header.transmit)
+    offset = ((t2 - t1) + (t3 - t4)) // 2
+    delay = (t4 - t1) - (t3 - t2)
+    # Section 9.2: both clocks can be read only so finely, and may have drifted by 15 parts in a million meanwhile.
+    dispersion = power_to_ns(header.precision) + clock_resolution() + (t4 - t1) * 15 // 10**6 + step
+    to_the_root = (short_to_ns(header.root_delay) + 1) // 2 + short_to_ns(header.root_dispersion)  # its own words
+    root_distance = (max(delay, 0) + 1) // 2 + dispersion + to_the_root
+    return Sample(request, reply, header, t1, t2, t3, t4, offset, delay, root_distance)
+
+
+def clock_resolution():
+    """Return the step in which this computer's clock counts, in ns: 1 on Linux, up to 15.6 million on Windows."""
+    return max(1, round(time.get_clock_info("time").resolution * SECOND))
+
+
+# ---------------------------------------------------------------- the report
+
+
+def seconds(ns, sign=""):
+    """Return ns as seconds with nine decimals; sign "+" shows it on positive ones too."""
+    return f"{'-' if ns < 0 else sign}{abs(ns) // SECOND}.{abs(ns) % SECOND:09d}"
+
+
+def utc(unix_ns):
+    """Return a Unix time in ns as the date and the time of day, in UTC."""
+    whole, ns = divmod(unix_ns, SECOND)
+    return f"{datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole)}.{ns:09d} UTC"
+
+
+def report(name, address, sample):
+    """Return what the sample shows, as text: whom we asked, both clocks at T4, and how far apart they are."""
+    if sample.offset == 0:
+        words = "the two clocks agree"
+    else:
+        words = f"this computer's clock is {'behind' if sample.offset > 0 else 'ahead of'} the server's"
+    return f"""\
+Server:         {printable(name)} ({address[0]} port {address[1]}), stratum {sample.header.stratum}
+Server's clock: {utc(sample.t4 + sample.offset)}
+This computer:  {utc(sample.t4)}
+Offset:         {seconds(sample.offset, "+")} s: {words}
+Delay:          {seconds(sample.delay)} s: there and back
+Root distance:  {seconds(sample.root_distance)} s: the most that the offset can be wrong by"""
+
+
+def as_json(name, address, sample, samples):
+    """Return the same as one JSON object. Its times are in seconds: exact to 1 ns up to 100 days, as a double is."""
+    import json  # here, because no other option needs it
+
+    return json.dumps(
+        {
+            "server": name,
+            "address": address[0],
+            "port": address[1],
+            "stratum": sample.header.stratum,
+            "leap": sample.header.leap,
+            "version": sample.header.version,
+            "reference_id": reference_id(sample.header),
+            "offset": sample.offset / SECOND,
+            "delay": sample.delay / SECOND,
+            "root_distance": sample.root_distance / SECOND,
+            "samples": [{"offset": one.offset / SECOND, "delay": one.delay / SECOND} for one in samples],
+        }
+    )
+
+
+# ---------------------------------------------------------------- main
+
+
+def fail(message, status=1):
+    """Leave with this exit status and one line on stderr."""
+    complain(message)
+    sys.exit(status)
+
+
+def complain(message):
+    """Print one line on stderr. If that is closed or full, the exit status has to do."""
+    try:
+        sys.stderr.write(f"ntp_client.py: error: {printable(message)}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError):
+        pass
+
+
+def number(kind, low, high):
+    """Return a function that turns text into an int or a float (kind) from low to high, as argparse wants it."""
+    what = "whole number" if kind is int else "number"
+
+    def convert(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:  # not a number (nan) is not in any range
+            raise argparse.ArgumentTypeError(f"{text!a:.40} is not a {what} from {low} to {high}")
+        return value
+
+    return convert
+
+
+def command_line():
+    """Return the command line's options and arguments, or leave: with help, or with status 2 and what is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="ntp_client.py",
+        description="Tell how far this computer's clock is from an NTP server's. It never sets the clock.",
+        epilog="Exit status: 0 the time was had, 1 it was not, 2 the command line was wrong, 130 Ctrl-C.",
+        allow_abbrev=False,
+        # Left to itself argparse asks for the terminal's width, and imports half the standard library to do so.
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
+    )
+    parser.error = lambda message: fail(f"{message} (see ntp_client.py --help)", status=2)
+    family = parser.add_mutually_exclusive_group()
+    family.add_argument("-4", dest="family", action="store_const", const=socket.AF_INET, default=0, help="use IPv4")
+    family.add_argument("-6", dest="family", action="store_const", const=socket.AF_INET6, help="use IPv6")
+    add = parser.add_argument
+    add("-n", type=number(int, 1, 10**6), default=1, metavar="N", help="take N samples; the least delay wins (1)")
+    add("-i", type=number(float, 0, 86_400), default=2.0, metavar="SECONDS", help="wait between two samples (%(default)s)")
+    add("-t", type=number(float, 0.001, 86_400), default=5.0, metavar="SECONDS", help="wait for a reply (%(default)s)")
+    add("--json", action="store_true", help="print one JSON object instead of text")
+    add("server", nargs="?", default="pool.ntp.org", help="its name or address (%(default)s)")
+    add("port", nargs="?", type=number(int, 1, 65_535), default=123, help="its UDP port (%(default)s)")
+    return parser.parse_args()
+
+
+def resolve(name, port, family):
+    """Return the addresses of a server as (family, socket address), or leave when there are none."""
+    try:
+        # In ASCII, or Python loads its tables for international names to look at pool.ntp.org.
+        found = socket.getaddrinfo(name.encode("ascii"), port, family, socket.SOCK_DGRAM)
+    except UnicodeEncodeError:
+        fail(f"cannot resolve {name!a:.80}: not ASCII; an international name has an ASCII form that begins with xn--")
+    except OSError as error:
+        fail(f"cannot resolve {name!a:.80}: {error.strerror}; check the name, and this computer's network")
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def ask(servers, options):
+    """Yield (number, socket address, Sample or NoTime) for every packet sent, until options.n samples were taken.
+
+    A sample is asked of one server after another until one gives it; that one is asked for the rest of them. A server
+    that says stop is asked no more.
+    """
+    for number_ in range(1, options.n + 1):
+        if number_ > 1 and servers:
+            time.sleep(options.i)
+        for server in list(servers):
+            try:
+                result = exchange(*server, options.t)
+                servers = [server]
+            except NoTime as error:
+                result = error
+                if isinstance(error, KissOfDeath):
+                    servers.remove(server)
+            yield number_, server[1], result
+            if isinstance(result, Sample):
+                break
+
+
+def main():
+    """Ask, and print the result. Return the exit status."""
+    options = command_line()
+    servers = resolve(options.server, options.port, options.family)
+    show_lines = options.n > 1 and not options.json
+    samples = []
+    for number_, address, result in ask(servers, options):
+        if isinstance(result, Sample):
+            samples.append(result)
+            server = address
+            line = f"offset {seconds(result.offset, '+')} s, delay {seconds(result.delay)} s"
+        else:
+            line = f"lost: {result}"
+        if show_lines:
+            print(f"sample {number_}: {address[0]}: {line}", flush=True)
+        elif not isinstance(result, Sample):
+            complain(f"{address[0]} port {address[1]}: {result}")
+
+    if not samples:
+        if show_lines:
+            complain(f"none of {options.n} samples gave the time")
+        return 1
+    best = min(samples, key=lambda sample: sample.delay)  # RFC 5905, section 10
+    if options.json:
+        print(as_json(options.server, server, best, samples))
+    else:
+        print(report(options.server, server, best))
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.stdout is None:
+        fail("standard output is closed")
+    try:
+        try:
+            status = main()
+        except SystemExit as leaving:  # after the help, or fail()
+            status = leaving.code
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
+    except OSError as error:
+        complain(f"cannot write the result: {error.strerror}")
+        status = 1
+    except KeyboardInterrupt:
+        status = 130
+    # Not sys.exit(): Python would write to the full disk again, and takes a tenth of the whole run to clean up.
+    os._exit(status)
