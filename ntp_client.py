@@ -429,7 +429,7 @@ def command_line():
     family.add_argument("-6", dest="family", action="store_const", const=socket.AF_INET6, help="use IPv6")
     add = parser.add_argument
     add("-n", type=number(int, 1, 10**6), default=1, metavar="N", help="take N samples; the least delay wins (1)")
-    add("-i", type=number(float, 0, 86_400), default=2.0, metavar="SECONDS", help="wait between two samples (%(default)s)")
+    add("-i", type=number(float, 0, 86_400), default=2.0, metavar="SECONDS", help="pause between samples (%(default)s)")
     add("-t", type=number(float, 0.001, 86_400), default=5.0, metavar="SECONDS", help="wait for a reply (%(default)s)")
     add("--json", action="store_true", help="print one JSON object instead of text")
     add("server", nargs="?", default="pool.ntp.org", help="its name or address (%(default)s)")

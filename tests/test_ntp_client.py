@@ -1,0 +1,698 @@
+"""Part 5: the client as a user sees it, run as a process against the fake server, and its arithmetic."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import ntp_client
+from conftest import ENVIRONMENT, TOP, assert_one_error_line, run
+from fake_ntp_server import FakeServer, honest, reply_to, timestamp
+
+SECOND = 10**9
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: 127.0.0.2, /dev/full, SO_TIMESTAMPNS")
+
+
+def client(*arguments, **options):
+    return run("ntp_client.py", *arguments, **options)
+
+
+def silent(request):
+    """Never answer."""
+    return []
+
+
+def changed(**changes):
+    """Return the behaviour of a server whose replies are honest but for these header fields."""
+    return lambda request: [reply_to(request, **changes)]
+
+
+def patched_client(patch, *arguments):
+    """Run the client in a Python in which patch, a few lines of code, was run first."""
+    program = f"import runpy, socket, sys, time\n{patch}\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    loader = "import sys; program = sys.argv.pop(1); del sys.argv[0]; exec(program)"
+    command = [sys.executable, "-c", loader, program, TOP / "ntp_client.py", *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+
+
+# ---------------------------------------------------------------- the report
+
+
+def test_the_report_names_the_server_and_shows_both_clocks_and_how_far_apart_they_are(ask):
+    result = ask(lambda request: honest(request, offset=3600 * SECOND))
+    assert (result.returncode, result.stderr) == (0, "")
+    port = re.search(r"port (\d+)", result.stdout)[1]
+    assert f"127.0.0.1 (127.0.0.1 port {port}), stratum 2\n" in result.stdout
+    clock = r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9}) UTC"
+    assert re.search(f"^Server's clock: {clock}$", result.stdout, re.MULTILINE)
+    assert re.search(f"^This computer:  {clock}$", result.stdout, re.MULTILINE)
+    offset = re.search(r"\nOffset: +\+(\d+\.\d{9}) s: this computer's clock is behind the server's\n", result.stdout)
+    assert abs(float(offset[1]) - 3600) < 1
+    assert re.search(r"^Delay: +0\.\d{9} s", result.stdout, re.MULTILINE)
+    assert re.search(r"^Root distance: +0\.\d{9} s: the most that the offset can be wrong by$", result.stdout, re.M)
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+def test_a_server_that_is_behind_is_said_to_be(ask):
+    result = ask(lambda request: honest(request, offset=-3600 * SECOND))
+    assert re.search(r"Offset: +-3(600\.0|599\.9)\d+ s: this computer's clock is ahead of the server's", result.stdout)
+
+
+def test_the_request_tells_nothing_but_version_mode_and_64_random_bits(fake_server):
+    server = fake_server()
+    for _ in range(3):
+        assert client(server.host, server.port).returncode == 0
+    requests = [request.data for request in server.requests]
+    assert {request[:40] for request in requests} == {b"\x23" + bytes(39)}
+    assert {len(request) for request in requests} == {48}
+    assert len({request[40:] for request in requests}) == 3
+    assert bytes(8) not in {request[40:] for request in requests}
+
+
+def test_ipv6_works_as_ipv4_does(fake_server):
+    server = fake_server(host="::1")
+    for options in ((), ("-6",)):
+        result = client(*options, "::1", server.port)
+        assert result.returncode == 0
+        assert f"::1 (::1 port {server.port})" in result.stdout
+
+
+def test_json_is_one_object_and_nothing_else(ask):
+    result = ask(lambda request: honest(request, offset=3600 * SECOND), "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert list(shown) == (
+        "server address port stratum leap version reference_id offset delay root_distance samples".split()
+    )
+    assert (shown["server"], shown["address"], shown["stratum"]) == ("127.0.0.1", "127.0.0.1", 2)
+    assert (shown["leap"], shown["version"], shown["reference_id"]) == (0, 4, "127.127.1.1")
+    assert abs(shown["offset"] - 3600) < shown["root_distance"] < 1
+    assert shown["samples"] == [{"offset": shown["offset"], "delay": shown["delay"]}]
+
+
+def test_json_has_nanoseconds(ask):
+    shown = json.loads(ask(honest, "--json").stdout)
+    assert round(shown["delay"] * SECOND) == pytest.approx(shown["delay"] * SECOND, abs=1e-6)
+
+
+def test_errors_of_a_json_run_are_on_stderr(ask):
+    result = ask(changed(leap=3), "--json")
+    assert_one_error_line(result, 1, "not synchronized")
+    assert result.stdout == ""
+
+
+# ---------------------------------------------------------------- servers that cannot be asked
+
+
+def test_a_port_where_nothing_listens_is_said_at_once(fake_server):
+    with FakeServer() as server:
+        port = server.port
+    started = time.monotonic()
+    assert_one_error_line(client("-t", 50, "127.0.0.1", port), 1, f"127.0.0.1 port {port}", "nothing is listening")
+    assert time.monotonic() - started < 25  # not after the timeout
+
+
+def test_no_reply_is_said_after_the_timeout(ask):
+    assert_one_error_line(ask(silent, "-t", "0.2"), 1, "no reply within 0.2 s", "firewall")
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "a..b", "no.such.host.invalid", "x" * 64, "x" * 70_000, "\xe9.example", "\udcff", "\x1b[31m"]
+)
+def test_a_name_that_is_no_host_is_one_clear_line(name):
+    result = client(name)
+    assert_one_error_line(result, 1, "cannot resolve '")
+    assert len(result.stderr) < 250
+
+
+def test_an_address_of_the_other_family_is_one_clear_line():
+    assert_one_error_line(client("-6", "127.0.0.1"), 1, "127.0.0.1")
+    assert_one_error_line(client("-4", "::1"), 1, "::1")
+
+
+# A name with these two addresses, as getaddrinfo() tells them.
+TWO_ADDRESSES = """
+def two(name, port, family, kind):
+    return [(socket.AF_INET, kind, 17, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+socket.getaddrinfo = two
+"""
+
+
+@linux_only
+def test_when_one_address_of_a_name_gives_no_time_the_next_is_asked(fake_server):
+    good = fake_server()
+    bad = fake_server(changed(stratum=16), host="127.0.0.2", port=good.port)
+    result = patched_client(TWO_ADDRESSES, "two.example", good.port)
+    assert result.returncode == 0
+    assert_one_error_line(result, 0, f"127.0.0.2 port {good.port}: its clock is not synchronized (stratum 16)")
+    assert f"two.example (127.0.0.1 port {good.port})" in result.stdout
+    assert (len(bad.requests), len(good.requests)) == (1, 1)
+
+
+@linux_only
+def test_the_run_fails_with_a_line_for_each_address_when_all_have_failed(fake_server):
+    first = fake_server(changed(leap=3))
+    fake_server(changed(version=7), host="127.0.0.2", port=first.port)
+    result = patched_client(TWO_ADDRESSES, "two.example", first.port)
+    lines = result.stderr.splitlines()
+    assert (result.returncode, result.stdout, len(lines)) == (1, "", 2)
+    assert "127.0.0.2" in lines[0]
+    assert "version 7" in lines[0]
+    assert "127.0.0.1" in lines[1]
+    assert "not synchronized" in lines[1]
+
+
+@linux_only
+def test_all_samples_come_from_the_address_that_gave_the_first(fake_server):
+    good = fake_server()
+    bad = fake_server(changed(stratum=16), host="127.0.0.2", port=good.port)
+    result = patched_client(TWO_ADDRESSES, "-n", 3, "-i", 0, "two.example", good.port)
+    assert result.returncode == 0
+    assert (len(bad.requests), len(good.requests)) == (1, 3)
+
+
+@linux_only
+def test_an_address_that_is_listed_twice_is_asked_once(fake_server):
+    server = fake_server(changed(leap=3))
+    result = patched_client(TWO_ADDRESSES.replace("127.0.0.2", "127.0.0.1"), "two.example", server.port)
+    assert_one_error_line(result, 1, "not synchronized")
+    assert len(server.requests) == 1
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-n", "0"], ["-n", "-1"], ["-n", "1.5"], ["-n", "x"], ["-n", ""], ["-n", "9" * 5000],
+        ["-t", "0"], ["-t", "-1"], ["-t", "nan"], ["-t", "inf"], ["-t", "1e400"], ["-t", "five"],
+        ["-i", "-0.1"], ["-i", "nan"], ["-i", "inf"],
+        ["host", "0"], ["host", "65536"], ["host", "-1"], ["host", "ntp"], ["host", "1.0"], ["host", "\x1b[31m\xe9"],
+        ["host", "123", "more"], ["a", "1", "\x1b[31m\xe9\udcff"], ["--no-such-option"], ["--js"], ["-4", "-6"], ["-n"],
+    ],
+)  # fmt: skip
+def test_a_wrong_command_line_is_one_line_and_status_2(arguments):
+    result = client(*arguments)
+    assert_one_error_line(result, 2, "--help")
+    assert result.stdout == ""
+    assert len(result.stderr) < 200
+
+
+def test_help_shows_every_option():
+    result = client("--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    for option in ("-4", "-6", "-n N", "-i SECONDS", "-t SECONDS", "--json", "[server] [port]"):
+        assert option in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+# ---------------------------------------------------------------- interrupted, or with nowhere to write
+
+
+def test_ctrl_c_ends_it_with_status_130_and_no_traceback(fake_server):
+    asked = threading.Event()
+    server = fake_server(lambda request: asked.set() or [])
+    command = [sys.executable, TOP / "ntp_client.py", "-t", "50", server.host, str(server.port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == (b"", b"")
+    assert process.returncode == 130
+
+
+@linux_only
+@pytest.mark.parametrize("options", [[], ["--json"], ["-n", "2", "-i", "0"], ["--help"]])
+def test_a_full_disk_is_reported(fake_server, options):
+    server = fake_server()
+    with open("/dev/full", "w") as full:
+        result = client(*options, server.host, server.port, stdout=full)
+    assert_one_error_line(result, 1, "cannot write the result", "No space left")
+
+
+def test_a_closed_pipe_is_reported(fake_server):
+    server = fake_server()
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = client(server.host, server.port, stdout=writer)
+    os.close(writer)
+    assert_one_error_line(result, 1, "cannot write the result", "Broken pipe")
+
+
+def test_a_closed_stdout_is_reported_before_anybody_is_asked(fake_server):
+    server = fake_server()
+    result = client(server.host, server.port, stdout=None, preexec_fn=lambda: os.close(1))
+    assert_one_error_line(result, 1, "standard output is closed")
+    assert server.requests == []
+
+
+@linux_only
+def test_a_closed_or_full_stderr_leaves_the_exit_status(fake_server):
+    result = client("", stderr=None, preexec_fn=lambda: os.close(2))
+    assert (result.returncode, result.stdout) == (1, "")
+    with open("/dev/full", "w") as full:
+        assert client("-n", "x", stderr=full).returncode == 2
+
+
+# ---------------------------------------------------------------- what is ignored while it waits
+
+NOT_THE_ANSWER = {
+    "nothing at all": (lambda request: b"", "short: 0 bytes"),
+    "half a reply": (lambda request: reply_to(request)[:47], "short: 47 bytes"),
+    "its own request": (lambda request: request.data, "mode 3"),
+    "a broadcast": (lambda request: reply_to(request, mode=5), "mode 5"),
+    "a symmetric passive reply": (lambda request: reply_to(request, mode=2), "mode 2"),
+    "a reply to nothing": (lambda request: reply_to(request, originate=0), "did not echo"),
+    "a reply to another request": (
+        lambda request: reply_to(request, originate=int.from_bytes(request.data[40:], "big") ^ 1),
+        "did not echo",
+    ),
+    "a forged kiss-o'-death": (
+        lambda request: reply_to(request, originate=1, stratum=0, reference_id=b"DENY"),
+        "did not echo",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_THE_ANSWER)
+def test_it_is_ignored_and_the_genuine_reply_after_it_is_taken(ask, what):
+    forge, _ = NOT_THE_ANSWER[what]
+    result = ask(lambda request: [forge(request), forge(request), reply_to(request)], "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert abs(json.loads(result.stdout)["offset"]) < 1
+
+
+@pytest.mark.parametrize("what", NOT_THE_ANSWER)
+def test_when_nothing_else_comes_the_error_says_how_many_were_ignored_and_why(ask, what):
+    forge, why = NOT_THE_ANSWER[what]
+    result = ask(lambda request: [b"x", forge(request), forge(request)], "-t", "0.3")
+    assert_one_error_line(result, 1, "no reply within 0.3 s", "packets ignored: 3", why)
+
+
+def test_a_reply_from_another_port_never_counts(ask):
+    def from_elsewhere(request):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(reply_to(request), request.client)
+        return []
+
+    assert_one_error_line(ask(from_elsewhere, "-t", "0.3"), 1, "no reply within 0.3 s")
+
+
+def test_a_stream_of_forged_packets_does_not_prolong_the_wait(fake_server):
+    over = threading.Event()
+
+    def stream(request):
+        give_up = time.monotonic() + 30
+        while not over.wait(0.001) and time.monotonic() < give_up:
+            yield reply_to(request, originate=1)
+
+    server = fake_server(stream)
+    result = client("-t", "0.5", server.host, server.port)
+    over.set()
+    assert_one_error_line(result, 1, "no reply within 0.5 s", "packets ignored: ")
+
+
+def test_a_flood_of_forged_packets_does_not_hide_the_genuine_reply(ask):
+    def flood(request):
+        for _ in range(100):  # as many as any socket's buffer holds
+            yield reply_to(request, originate=1)
+        yield reply_to(request)
+
+    assert ask(flood).returncode == 0
+
+
+# ---------------------------------------------------------------- what is refused
+
+YEAR = 365 * 86400 * SECOND
+
+REFUSED = {
+    "version 0": ({"version": 0}, "version 0"),
+    "version 5": ({"version": 5}, "version 5"),
+    "version 7": ({"version": 7}, "version 7"),
+    "no stratum and no code": ({"stratum": 0, "reference_id": bytes(4)}, "kiss-o'-death, without a code"),
+    "a code of control bytes": ({"stratum": 0, "reference_id": b"\x1b[2J"}, r"kiss-o'-death, \x1b[2J: "),
+    "a code with a zero inside": ({"stratum": 0, "reference_id": b"\x00\xff\nA"}, r"kiss-o'-death, \x00\xff\nA: "),
+    "an experimental code": ({"stratum": 0, "reference_id": b"XABC"}, "kiss-o'-death, XABC: "),
+    "leap indicator 3": ({"leap": 3}, "not synchronized (leap indicator 3)"),
+    "stratum 16": ({"stratum": 16}, "not synchronized (stratum 16)"),
+    "stratum 17": ({"stratum": 17}, "stratum 17 does not exist"),
+    "stratum 255": ({"stratum": 255}, "stratum 255 does not exist"),
+    "no transmit timestamp": ({"transmit": 0}, "transmit timestamp is missing"),
+    "no receive timestamp": ({"receive": 0}, "receive timestamp is missing"),
+    "no reference timestamp": ({"reference": 0}, "reference timestamp is missing"),
+    "a root delay of 32 s": ({"root_delay": 32 << 16}, "root distance"),
+    "a negative root delay": ({"root_delay": -1 % 2**32}, "root distance"),
+    "a root dispersion of 16 s": ({"root_dispersion": 16 << 16}, "root distance"),
+    "a clock that ticks every 16 s": ({"precision": 4}, "root distance"),
+    "a clock that ticks in aeons": ({"precision": 127}, "root distance"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_it_is_refused_and_the_reason_given(ask, what):
+    changes, words = REFUSED[what]
+    result = ask(changed(**changes))
+    assert_one_error_line(result, 1, words)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("code", sorted(ntp_client.KISS_CODES))
+def test_every_kiss_code_is_named_and_explained(ask, code):
+    result = ask(changed(stratum=0, reference_id=code.encode(), receive=0, transmit=0, leap=3))
+    assert_one_error_line(result, 1, f"kiss-o'-death, {code}: {ntp_client.KISS_CODES[code]}")
+
+
+def test_the_kiss_codes_are_those_of_the_rfc():
+    figure_13 = "ACST AUTH AUTO BCST CRYP DENY DROP RSTR INIT MCST NKEY RATE RMOT STEP"
+    assert list(ntp_client.KISS_CODES) == figure_13.split()
+
+
+def test_a_clock_that_runs_backwards_between_receive_and_transmit_is_refused(ask):
+    result = ask(lambda request: [reply_to(request, transmit=timestamp(request.arrived - 1000))])
+    assert_one_error_line(result, 1, "ran backwards")
+
+
+def test_a_clock_that_was_set_in_the_future_is_refused(ask):
+    result = ask(lambda request: [reply_to(request, reference=timestamp(request.arrived + SECOND))])
+    assert_one_error_line(result, 1, "reference timestamp is later than its transmit timestamp")
+
+
+def test_a_reply_that_took_longer_to_write_than_to_come_is_refused(ask):
+    result = ask(lambda request: [reply_to(request, transmit=timestamp(request.arrived + SECOND))])
+    assert_one_error_line(result, 1, "the delay is -0.99")
+
+
+BELIEVED = {
+    "version 1": {"version": 1},
+    "version 3": {"version": 3},
+    "stratum 1": {"stratum": 1, "reference_id": b"GPS\0"},
+    "stratum 15": {"stratum": 15},
+    "a leap second to come": {"leap": 1},
+    "a leap second to leave out": {"leap": 2},
+    "a root distance just below 16 s": {"root_delay": 0, "root_dispersion": (16 << 16) - 6554},
+    "the smallest precision": {"precision": -128},
+    "the greatest poll": {"poll": 127},
+    "the least poll": {"poll": -128},
+}
+
+
+@pytest.mark.parametrize("what", BELIEVED)
+def test_it_is_believed(ask, what):
+    result = ask(changed(**BELIEVED[what]), "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert abs(json.loads(result.stdout)["offset"]) < 1
+
+
+@pytest.mark.parametrize("size", [4, 20, 24, 72, 1400, 9000])
+def test_what_follows_the_header_is_not_read(ask, size):
+    assert ask(lambda request: [reply_to(request) + b"\xff" * size]).returncode == 0
+
+
+def test_a_delay_that_is_negative_by_less_than_the_servers_clock_can_tell_is_believed(ask):
+    def coarse(request):  # a clock that ticks 64 times a second, and ticked in between
+        return [reply_to(request, precision=-6, transmit=timestamp(request.arrived + 10**7))]
+
+    shown = json.loads(ask(coarse, "--json").stdout)
+    assert -0.0156 < shown["delay"] < 0
+    assert abs(shown["offset"]) < shown["root_distance"]
+
+
+@pytest.mark.parametrize("reference_id", [b"GPS\0", b"\x1b[2J", bytes(4), b"\xff\xfe\xfd\xfc"])
+@pytest.mark.parametrize("stratum", [1, 2])
+def test_the_reference_id_is_shown_safely(ask, stratum, reference_id):
+    result = ask(changed(stratum=stratum, reference_id=reference_id), "--json")
+    shown = json.loads(result.stdout)["reference_id"]
+    assert shown.isprintable()
+    assert shown.isascii()
+    if stratum == 2:
+        assert shown == socket.inet_ntoa(reference_id)
+    elif reference_id == b"GPS\0":
+        assert shown == "GPS"
+
+
+# ---------------------------------------------------------------- samples
+
+SAMPLE = re.compile(r"sample (\d+): 127\.0\.0\.1: offset ([+-]\d+\.\d{9}) s, delay (\d+\.\d{9}) s")
+
+
+def test_every_sample_is_a_line_and_the_one_with_the_least_delay_is_the_result(fake_server):
+    def slow_but_for_the_second(request):
+        if len(server.requests) != 2:
+            time.sleep(0.03)  # the reply lags behind the time in it: offset and delay are off
+        return [reply]
+
+    def behaviour(request):
+        nonlocal reply
+        reply = reply_to(request)
+        return slow_but_for_the_second(request)
+
+    reply = None
+    server = fake_server(behaviour)
+    result = client("-n", 3, "-i", 0, server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [SAMPLE.fullmatch(line) for line in result.stdout.splitlines()[:3]]
+    assert [line[1] for line in lines] == ["1", "2", "3"]
+    assert f"Offset:         {lines[1][2]} s" in result.stdout
+    assert f"Delay:          {lines[1][3]} s" in result.stdout
+
+
+def test_a_lost_sample_is_a_line_too_and_does_not_spoil_the_rest(fake_server):
+    server = fake_server(lambda request: silent(request) if len(server.requests) == 2 else honest(request))
+    result = client("-n", 3, "-i", 0, "-t", "0.3", server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert SAMPLE.fullmatch(lines[0])
+    assert lines[1].startswith("sample 2: 127.0.0.1: lost: no reply within 0.3 s")
+    assert SAMPLE.fullmatch(lines[2])
+
+
+def test_when_all_samples_are_lost_the_run_fails(ask):
+    result = ask(changed(leap=3), "-n", 3, "-i", 0)
+    assert_one_error_line(result, 1, "none of 3 samples")
+    assert result.stdout.count("lost: its clock is not synchronized") == 3
+
+
+def test_json_holds_the_samples_and_a_lost_one_is_on_stderr(fake_server):
+    server = fake_server(lambda request: honest(request) if len(server.requests) != 2 else changed(leap=3)(request))
+    result = client("--json", "-n", 3, "-i", 0, server.host, server.port)
+    assert result.returncode == 0
+    assert result.stderr.count("\n") == 1
+    assert "not synchronized" in result.stderr
+    shown = json.loads(result.stdout)
+    assert len(shown["samples"]) == 2
+    least = min(shown["samples"], key=lambda sample: sample["delay"])
+    assert least == {"offset": shown["offset"], "delay": shown["delay"]}
+
+
+def test_each_sample_is_shown_when_it_comes(fake_server):
+    shown = threading.Event()
+
+    def first_only_until_it_was_shown(request):
+        if len(server.requests) == 2:
+            shown.wait(30)
+        return [reply_to(request)]
+
+    server = fake_server(first_only_until_it_was_shown)
+    command = [sys.executable, TOP / "ntp_client.py", "-n2", "-i0", "-t50", server.host, str(server.port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert SAMPLE.match(process.stdout.readline())
+        shown.set()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_the_interval_is_kept_between_samples(fake_server):
+    server = fake_server()
+    assert client("-n", 2, "-i", "0.5", server.host, server.port).returncode == 0
+    first, second = server.requests
+    assert second.arrived - first.arrived >= 0.5 * SECOND
+
+
+@pytest.mark.parametrize("code", [b"DENY", b"RSTR", b"RATE", b"INIT", b"XYZ!", bytes(4)])
+def test_a_server_that_says_stop_is_not_asked_again(fake_server, code):
+    server = fake_server(
+        lambda request: honest(request) if len(server.requests) < 3 else changed(stratum=0, reference_id=code)(request)
+    )
+    result = client("-n", 8, "-i", 0, server.host, server.port)
+    assert result.returncode == 0  # two samples were had
+    assert len(server.requests) == 3
+    assert "sample 3: 127.0.0.1: lost: kiss-o'-death" in result.stdout
+
+
+@linux_only
+def test_when_one_address_says_stop_the_others_are_still_asked(fake_server):
+    other = fake_server(changed(leap=3))
+    stop = fake_server(changed(stratum=0, reference_id=b"RATE"), host="127.0.0.2", port=other.port)
+    result = patched_client(TWO_ADDRESSES, "-n", 3, "-i", 0, "two.example", other.port)
+    assert result.returncode == 1
+    assert (len(stop.requests), len(other.requests)) == (1, 3)
+
+
+# ---------------------------------------------------------------- clocks far off, clocks set meanwhile, no kernel's help
+
+
+def years(number):
+    """Return the Unix time of the first day of that year, in ns."""
+    return round((number - 1970) * 365.2425 * 86400) * SECOND
+
+
+@pytest.mark.parametrize("here", [1970, 2026, 2040])
+@pytest.mark.parametrize("there", [1969, 2026, 2036, 2037, 2060, 2103])
+def test_a_server_in_any_era_gives_the_right_offset_whatever_this_clock_says(fake_server, here, there):
+    now = time.time_ns()
+    server = fake_server(lambda request: honest(request, offset=years(there) - now))
+    patch = f"real = time.time_ns; time.time_ns = lambda: real() + {years(here) - now}"
+    result = patched_client(patch, "--json", server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert abs(shown["offset"] - (years(there) - years(here)) / SECOND) < shown["root_distance"] + 1e-6
+
+
+# The clock is set at the moment at which the request has been sent.
+CLOCK_STEPS = """
+real, sent = time.time_ns, []
+class Socket(socket.socket):
+    def send(self, data):
+        if data != bytes(48):  # which only warms up
+            sent.append(data)
+        return super().send(data)
+socket.socket = Socket
+time.time_ns = lambda: real() + ({step} if sent else 0)
+"""
+
+
+@pytest.mark.parametrize("step", [3600 * SECOND, -3600 * SECOND, SECOND, -SECOND, 5_000_000, -5_000_000])
+def test_a_clock_that_is_set_while_the_reply_is_on_its_way_gives_no_result(fake_server, step):
+    server = fake_server()
+    result = patched_client(CLOCK_STEPS.format(step=step), server.host, server.port)
+    assert_one_error_line(result, 1, "clock was set")
+
+
+@pytest.mark.parametrize("step", [200_000, -200_000])
+def test_a_step_too_small_to_tell_is_in_the_root_distance(fake_server, step):
+    server = fake_server(changed(root_delay=0, root_dispersion=0, precision=-30))
+    result = patched_client(CLOCK_STEPS.format(step=step), "--json", server.host, server.port)
+    assert json.loads(result.stdout)["root_distance"] > 200e-6
+
+
+NO_TIMESTAMPS = {
+    "a kernel that refuses": "def no(*_): raise OSError(92, 'Protocol not available')\nsocket.socket.setsockopt = no",
+    "a kernel that gives none": "socket.socket.setsockopt = lambda *_: None",
+    "another system": "sys.platform = 'win32'",
+    "a kernel whose clock is wrong": """
+import struct
+for constant in ("@ll",):
+    real = socket.socket.recvmsg
+    def recvmsg(self, *sizes):
+        packet, notes, flags, address = real(self, *sizes)
+        return packet, [(level, kind, struct.pack("@ll", SECONDS, 0)) for level, kind, _ in notes], flags, address
+    socket.socket.recvmsg = recvmsg
+""",
+}
+
+
+@linux_only
+@pytest.mark.parametrize("what", NO_TIMESTAMPS)
+def test_without_the_kernels_receive_timestamp_it_reads_the_clock(fake_server, what):
+    server = fake_server()
+    for seconds in ("0", "2**40"):
+        result = patched_client(NO_TIMESTAMPS[what].replace("SECONDS", seconds), "--json", server.host, server.port)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert abs(json.loads(result.stdout)["offset"]) < json.loads(result.stdout)["root_distance"]
+
+
+@linux_only
+def test_the_kernels_receive_timestamp_is_the_one_that_counts(fake_server):
+    server = fake_server()
+    late = """
+real = socket.socket.recvmsg
+def recvmsg(self, *sizes):
+    result = real(self, *sizes)
+    time.sleep(0.2)  # as if this process had been kept waiting after the packet arrived
+    return result
+socket.socket.recvmsg = recvmsg
+"""
+    assert json.loads(patched_client(late, "--json", server.host, server.port).stdout)["delay"] < 0.2
+
+
+# ---------------------------------------------------------------- mutated replies
+
+
+def test_mutated_replies_bring_no_traceback_no_hang_and_no_control_byte(fake_server):
+    seed = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
+    print(f"FUZZ_SEED={seed}")
+    chance = random.Random(seed)
+
+    def mutate(request):
+        reply = bytearray(reply_to(request, leap=chance.randrange(4), stratum=chance.choice([0, 1, 2, 16])))
+        for _ in range(chance.randrange(1, 9)):
+            reply[chance.choice([*range(24), *range(32, 48)])] = chance.choice([0, 0x1B, 0x7F, 0x80, 0xFF, 0x9B])
+        if chance.random() < 0.1:
+            reply[chance.randrange(24, 32)] ^= 1 << chance.randrange(8)
+        if chance.random() < 0.2:
+            reply = reply[: chance.randrange(60)] + bytes(chance.randrange(60))
+        return [bytes(reply)]
+
+    server = fake_server(mutate)
+    statuses = set()
+    for _ in range(120):
+        options = chance.choice([[], ["--json"], ["-n", "2", "-i", "0"]])
+        result = client("-t", "0.1", *options, server.host, server.port)
+        text = (result.stdout + result.stderr).replace("\n", "")
+        assert "Traceback" not in text
+        assert text.isascii()
+        assert text.isprintable()
+        assert result.returncode in (0, 1)
+        shown = "Offset" in result.stdout or '"offset"' in result.stdout
+        assert shown == (result.returncode == 0)
+        statuses.add(result.returncode)
+    assert statuses == {0, 1}  # it mutates neither too little nor too much
+
+
+# ---------------------------------------------------------------- the arithmetic
+
+
+@pytest.mark.parametrize(
+    ("stamp", "text"),
+    [
+        (0x83AA7E80_00000000, "1970-01-01 00:00:00.000000000 UTC"),
+        (0x80000000_00000000, "1968-01-20 03:14:08.000000000 UTC"),
+        (0xFFFFFFFF_FFFFFFFF, "2036-02-07 06:28:16.000000000 UTC"),  # rounded to the nearest ns
+        (0xFFFFFFFF_00000000, "2036-02-07 06:28:15.000000000 UTC"),
+        (0x00000000_80000000, "2036-02-07 06:28:16.500000000 UTC"),
+        (0x7FFFFFFF_00000000, "2104-02-26 09:42:23.000000000 UTC"),
+    ],
+)
+def test_timestamps_are_read_as_rfc_4330_says(stamp, text):
+    assert ntp_client.utc(ntp_client.to_unix_ns(stamp)) == text
+
+
+def test_short_times_and_powers_of_two_are_rounded_up():
+    assert [ntp_client.short_to_ns(value) for value in (0, 1, 65536, 2**32 - 1)] == [0, 15259, SECOND, 65535999984742]
+    assert [ntp_client.power_to_ns(exponent) for exponent in (-128, -30, -20, -1, 0, 4)] == [
+        1, 1, 954, SECOND // 2, SECOND, 16 * SECOND,
+    ]  # fmt: skip
+    assert ntp_client.power_to_ns(127) == SECOND * 2**127
+
+
+def test_seconds_are_shown_with_all_their_nanoseconds():
+    assert [ntp_client.seconds(ns) for ns in (0, 1, -1, SECOND, -SECOND - 5)] == [
+        "0.000000000", "0.000000001", "-0.000000001", "1.000000000", "-1.000000005",
+    ]  # fmt: skip
+    assert [ntp_client.seconds(ns, "+") for ns in (-1, 0, 1)] == ["-0.000000001", "+0.000000000", "+0.000000001"]
+
+
+def test_the_scripts_import_nothing_that_is_not_in_the_standard_library_nor_what_the_lab_forbids():
+    for script in ("goodbye.py", "basics.py", "ntp_client.py"):
+        text = pathlib.Path(TOP / script).read_text()
+        imported = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE))
+        assert imported <= {"argparse", "collections", "datetime", "json", "os", "socket", "struct", "sys", "time"}
