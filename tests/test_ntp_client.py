@@ -537,7 +537,7 @@ def test_when_one_address_says_stop_the_others_are_still_asked(fake_server):
     assert (len(stop.requests), len(other.requests)) == (1, 3)
 
 
-# ---------------------------------------------------------------- clocks far off, clocks set meanwhile, no kernel's help
+# ---------------------------------------------------------------- clocks far off, or set meanwhile, or without a kernel
 
 
 def years(number):
