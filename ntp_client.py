@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Part 5: tell how far this computer's clock is from an NTP server's. It never sets the clock.
 
-    ntp_client.py [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS] [--json] [server [port]]
+    ntp_client.py [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS] [-v] [--json] [--decode FILE]
+                  [server [port]]
 
 One packet goes to the server and one comes back. Four times are taken, two on each clock:
 
@@ -56,17 +57,33 @@ KISS_CODES = {  # RFC 5905, section 7.4, figure 13
     "AUTH": "server authentication failed",
     "AUTO": "Autokey sequence failed",
     "BCST": "the association belongs to a broadcast server",
-    "CRYP": "cryptographic authentication or identification failed",
+    "CRYP": "cryptographic identification failed",
     "DENY": "access denied by the server",
     "DROP": "lost peer in symmetric mode",
     "RSTR": "access denied by local policy",
-    "INIT": "the server has not yet synchronized for the first time",
-    "MCST": "the association belongs to a dynamically discovered server",
+    "INIT": "not yet synchronized for the first time",
+    "MCST": "the association is with a discovered server",
     "NKEY": "no key found, or it is not trusted",
     "RATE": "asked too often; wait before you ask again",
-    "RMOT": "somebody alters the association from a remote host",
-    "STEP": "the server's time was stepped, and it has not yet resynchronized",
+    "RMOT": "somebody alters the association from afar",
+    "STEP": "its time was stepped, and not yet resynchronized",
 }
+LEAPS = (  # figure 9
+    "no warning",
+    "61 seconds in the day's last minute",
+    "59 seconds in the day's last minute",
+    "unknown (clock unsynchronized)",
+)
+MODES = (  # figure 10
+    "reserved",
+    "symmetric active",
+    "symmetric passive",
+    "client",
+    "server",
+    "broadcast",
+    "NTP control message",
+    "reserved for private use",
+)
 
 # ---------------------------------------------------------------- the time format
 
@@ -181,7 +198,7 @@ def exchange(family, address, timeout):
     except (ConnectionRefusedError, ConnectionResetError):
         raise NoTime("nothing is listening on this UDP port") from None
     except OSError as error:
-        raise NoTime(f"cannot reach it: {error.strerror}") from None
+        raise NoTime(f"cannot reach it: {error.strerror or error}") from None
 
     if abs(step) > MAX_STEP:
         raise NoTime("this computer's clock was set while the reply was on its way; try again")
@@ -229,8 +246,8 @@ def receive(sock, earliest):
     now = time.time_ns()
     for level, kind, data in notes:
         if (level, kind, len(data)) == (socket.SOL_SOCKET, SO_TIMESTAMPNS, TIMESPEC.size):
-            seconds, ns = TIMESPEC.unpack(data)
-            arrived = seconds * SECOND + ns
+            whole, ns = TIMESPEC.unpack(data)
+            arrived = whole * SECOND + ns
             if earliest <= arrived <= now:
                 return packet, arrived
     return packet, now
@@ -379,6 +396,116 @@ def as_json(name, address, sample, samples):
     )
 
 
+# ---------------------------------------------------------------- the protocol, shown
+
+
+def stratum_words(stratum):
+    """Return what RFC 5905, section 7.3, figure 11 calls this stratum."""
+    if stratum == 0:
+        return "unspecified or invalid"
+    if stratum == 1:
+        return "primary server"
+    if stratum < MAX_STRATUM:
+        return "secondary server"
+    return "unsynchronized" if stratum == MAX_STRATUM else "reserved"
+
+
+def reference_id_lines(header):
+    """Return what the reference ID says, in lines: what it is depends on the stratum (RFC 5905, section 7.3)."""
+    text = reference_id(header)
+    if header.reference_id == bytes(4):
+        return ["0: not set"]
+    if header.stratum == 0:
+        return [f"{text}: a kiss code", KISS_CODES.get(text, "which RFC 5905 does not explain")]
+    if header.stratum == 1:
+        return [f"{text}: its reference clock"]
+    return [f"{text}: the IPv4 address of its own", "server, or a hash of the IPv6 address"]
+
+
+def timestamp_lines(timestamp, remark=None):
+    """Return what a 64-bit timestamp says, in lines: its two words added up, since 1900, and as UTC."""
+    if timestamp == 0:
+        return ["0: not set"]
+    era = " + 2^32 s (era 1)" if timestamp < 1 << 63 else ""
+    unix_ns = to_unix_ns(timestamp)
+    return [
+        f"{timestamp >> 32} s + {timestamp % 2**32} / 2^32 s{era}",
+        f"= {seconds(unix_ns + UNIX_EPOCH)} s since the prime epoch",
+        f"= {utc(unix_ns)}",
+    ] + ([remark] if remark else [])
+
+
+def dissect(packet):
+    """Return a packet of 48 bytes or more in lines: each word as xxd -g 4 shows it, the field's name, what it says."""
+    header = unpack(packet)
+    kind = {CLIENT: "Request", SERVER: "Reply"}.get(header.mode, "Packet, neither request nor reply")
+    echoed = "(the request's transmit timestamp, sent back)" if header.mode == SERVER else None
+    random = "(some clients, as this one, send random bits)" if header.mode == CLIENT else None
+    lines = [f"{kind}, {len(packet)} bytes:"]
+    at = 0
+    for words, name, meaning in (
+        (1, "leap indicator", [f"{header.leap:02b}...... = {header.leap}: {LEAPS[header.leap]}"]),
+        (0, "version", [f"..{header.version:03b}... = {header.version}"]),
+        (0, "mode", [f".....{header.mode:03b} = {header.mode}: {MODES[header.mode]}"]),
+        (0, "stratum", [f"{header.stratum}: {stratum_words(header.stratum)}"]),
+        (0, "poll", [f"{header.poll}: 2^{header.poll} s = {2.0**header.poll:.3g} s"]),
+        (0, "precision", [f"{header.precision}: 2^{header.precision} s = {2.0**header.precision:.3g} s"]),
+        (1, "root delay", [f"{header.root_delay} / 2^16 s = {header.root_delay / 2**16:.6f} s"]),
+        (1, "root dispersion", [f"{header.root_dispersion} / 2^16 s = {header.root_dispersion / 2**16:.6f} s"]),
+        (1, "reference ID", reference_id_lines(header)),
+        (2, "reference timestamp", timestamp_lines(header.reference)),
+        (2, "originate timestamp", timestamp_lines(header.originate, echoed)),
+        (2, "receive timestamp", timestamp_lines(header.receive)),
+        (2, "transmit timestamp", timestamp_lines(header.transmit, random)),
+    ):
+        for i in range(max(words, len(meaning))):
+            place = f"{at:2}  {packet[at : at + 4].hex()}" if i < words else ""
+            at += 4 if i < words else 0
+            line = f"{place:12}  {name if i == 0 else '':20}{meaning[i] if i < len(meaning) else ''}"
+            lines.append(line.rstrip())
+    if len(packet) > HEADER.size:
+        lines.append(f"{HEADER.size}  and {len(packet) - HEADER.size} bytes more: extension fields or a MAC, not shown")
+    return lines
+
+
+def arithmetic(sample):
+    """Return the four times of a sample, drawn between the two clocks, and the two formulas with its numbers put in."""
+    t1, t2, t3, t4 = (utc(ns)[11:29] for ns in (sample.t1, sample.t2, sample.t3, sample.t4))
+    there, back = seconds(sample.t2 - sample.t1, "+"), seconds(sample.t3 - sample.t4, "+")
+    return f"""\
+                     T2 = {t2}     T3 = {t3}
+server's clock  -----+---------------------------+------------------------->
+                    /                             \\
+           request /                               \\ reply
+                  /                                 \\
+this computer  --+-----------------------------------+--------------------->
+                 T1 = {t1}             T4 = {t4}
+
+offset = ((T2 - T1) + (T3 - T4)) / 2
+       = (({there}) + ({back})) / 2 s
+       = {seconds(sample.offset, "+")} s
+
+delay  = (T4 - T1) - (T3 - T2)
+       = {seconds(sample.t4 - sample.t1)} - {seconds(sample.t3 - sample.t2)} s
+       = {seconds(sample.delay)} s"""
+
+
+def read_packet(name):
+    """Return the packet saved in this file, or read from stdin when its name is -; or leave, if it is none."""
+    try:
+        with sys.stdin.buffer if name == "-" else open(name, "rb") as file:
+            packet = file.read(65_536)  # more than UDP can carry
+    except AttributeError:
+        fail("cannot read -: standard input is closed")
+    except OSError as error:
+        fail(f"cannot read {name!a:.80}: {error.strerror}")
+    if len(packet) < HEADER.size:
+        fail(f"{name!a:.80} holds no NTP packet: it has {len(packet)} bytes, and a header has {HEADER.size}")
+    if len(packet) == 65_536:
+        fail(f"{name!a:.80} holds no NTP packet: it has more bytes than UDP can carry")
+    return packet
+
+
 # ---------------------------------------------------------------- main
 
 
@@ -397,7 +524,7 @@ def complain(message):
         pass
 
 
-def number(kind, low, high):
+def within(kind, low, high):
     """Return a function that turns text into an int or a float (kind) from low to high, as argparse wants it."""
     what = "whole number" if kind is int else "number"
 
@@ -428,13 +555,21 @@ def command_line():
     family.add_argument("-4", dest="family", action="store_const", const=socket.AF_INET, default=0, help="use IPv4")
     family.add_argument("-6", dest="family", action="store_const", const=socket.AF_INET6, help="use IPv6")
     add = parser.add_argument
-    add("-n", type=number(int, 1, 10**6), default=1, metavar="N", help="take N samples; the least delay wins (1)")
-    add("-i", type=number(float, 0, 86_400), default=2.0, metavar="SECONDS", help="pause between samples (%(default)s)")
-    add("-t", type=number(float, 0.001, 86_400), default=5.0, metavar="SECONDS", help="wait for a reply (%(default)s)")
-    add("--json", action="store_true", help="print one JSON object instead of text")
-    add("server", nargs="?", default="pool.ntp.org", help="its name or address (%(default)s)")
-    add("port", nargs="?", type=number(int, 1, 65_535), default=123, help="its UDP port (%(default)s)")
-    return parser.parse_args()
+    add("-n", type=within(int, 1, 10**6), default=1, metavar="N", help="take N samples; the least delay wins (1)")
+    add("-i", type=within(float, 0, 86_400), default=2.0, metavar="SECONDS", help="pause between samples (%(default)s)")
+    add("-t", type=within(float, 0.001, 86_400), default=5.0, metavar="SECONDS", help="wait for a reply (%(default)s)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("-v", action="store_true", help="show the packets word by word, and the arithmetic")
+    how.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    how.add_argument("--decode", metavar="FILE", help="show a packet saved by netcat (-: from stdin); ask no server")
+    add("server", nargs="?", help="its name or address (pool.ntp.org)")
+    add("port", nargs="?", type=within(int, 1, 65_535), default=123, help="its UDP port (%(default)s)")
+    options = parser.parse_args()
+    if options.decode is not None and options.server is not None:
+        parser.error("--decode reads a file: a server cannot be named with it")
+    if options.server is None:
+        options.server = "pool.ntp.org"
+    return options
 
 
 def resolve(name, port, family):
@@ -455,8 +590,8 @@ def ask(servers, options):
     A sample is asked of one server after another until one gives it; that one is asked for the rest of them. A server
     that says stop is asked no more.
     """
-    for number_ in range(1, options.n + 1):
-        if number_ > 1 and servers:
+    for number in range(1, options.n + 1):
+        if number > 1 and servers:
             time.sleep(options.i)
         for server in list(servers):
             try:
@@ -466,7 +601,7 @@ def ask(servers, options):
                 result = error
                 if isinstance(error, KissOfDeath):
                     servers.remove(server)
-            yield number_, server[1], result
+            yield number, server[1], result
             if isinstance(result, Sample):
                 break
 
@@ -474,10 +609,13 @@ def ask(servers, options):
 def main():
     """Ask, and print the result. Return the exit status."""
     options = command_line()
+    if options.decode is not None:
+        print(*dissect(read_packet(options.decode)), sep="\n")
+        return 0
     servers = resolve(options.server, options.port, options.family)
     show_lines = options.n > 1 and not options.json
     samples = []
-    for number_, address, result in ask(servers, options):
+    for number, address, result in ask(servers, options):
         if isinstance(result, Sample):
             samples.append(result)
             server = address
@@ -485,7 +623,7 @@ def main():
         else:
             line = f"lost: {result}"
         if show_lines:
-            print(f"sample {number_}: {address[0]}: {line}", flush=True)
+            print(f"sample {number}: {address[0]}: {line}", flush=True)
         elif not isinstance(result, Sample):
             complain(f"{address[0]} port {address[1]}: {result}")
 
@@ -498,6 +636,8 @@ def main():
         print(as_json(options.server, server, best, samples))
     else:
         print(report(options.server, server, best))
+    if options.v:
+        print("", *dissect(best.request), "", *dissect(best.reply), "", arithmetic(best), sep="\n")
     return 0
 
 
