@@ -70,8 +70,8 @@ KISS_CODES = {  # RFC 5905, section 7.4, figure 13
 }
 LEAPS = (  # figure 9
     "no warning",
-    "61 seconds in the day's last minute",
-    "59 seconds in the day's last minute",
+    "the last minute has 61 seconds",
+    "the last minute has 59 seconds",
     "unknown (clock unsynchronized)",
 )
 MODES = (  # figure 10
@@ -426,12 +426,12 @@ def timestamp_lines(timestamp, remark=None):
     """Return what a 64-bit timestamp says, in lines: its two words added up, since 1900, and as UTC."""
     if timestamp == 0:
         return ["0: not set"]
-    era = " + 2^32 s (era 1)" if timestamp < 1 << 63 else ""
+    wrapped, era = (" + 2^32 s", " (era 1)") if timestamp < 1 << 63 else ("", "")
     unix_ns = to_unix_ns(timestamp)
     return [
-        f"{timestamp >> 32} s + {timestamp % 2**32} / 2^32 s{era}",
+        f"{timestamp >> 32} s + {timestamp % 2**32} / 2^32 s{wrapped}",
         f"= {seconds(unix_ns + UNIX_EPOCH)} s since the prime epoch",
-        f"= {utc(unix_ns)}",
+        f"= {utc(unix_ns)}{era}",
     ] + ([remark] if remark else [])
 
 

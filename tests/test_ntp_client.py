@@ -1,10 +1,12 @@
 """Part 5: the client as a user sees it, run as a process against the fake server, and its arithmetic."""
 
+import calendar
 import json
 import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 
 import ntp_client
 from conftest import ENVIRONMENT, TOP, assert_one_error_line, run
-from fake_ntp_server import FakeServer, honest, reply_to, timestamp
+from fake_ntp_server import FakeServer, Request, honest, reply_to, timestamp
 
 SECOND = 10**9
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: 127.0.0.2, /dev/full, SO_TIMESTAMPNS")
@@ -211,7 +213,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(arguments):
 def test_help_shows_every_option():
     result = client("--help")
     assert (result.returncode, result.stderr) == (0, "")
-    for option in ("-4", "-6", "-n N", "-i SECONDS", "-t SECONDS", "--json", "[server] [port]"):
+    for option in ("-4", "-6", "-n N", "-i SECONDS", "-t SECONDS", "-v", "--json", "--decode FILE", "[server] [port]"):
         assert option in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
@@ -586,7 +588,7 @@ def test_a_step_too_small_to_tell_is_in_the_root_distance(fake_server, step):
 
     server = fake_server(exact_but_slow)
     shown = json.loads(patched_client(CLOCK_STEPS.format(step=step), "--json", server.host, server.port).stdout)
-    assert shown["root_distance"] > shown["delay"] / 2 + 200e-6
+    assert shown["root_distance"] > shown["delay"] / 2 + 190e-6
 
 
 NO_TIMESTAMPS = {
@@ -629,6 +631,204 @@ socket.socket.recvmsg = recvmsg
     assert json.loads(patched_client(late, "--json", server.host, server.port).stdout)["delay"] < 0.2
 
 
+# ---------------------------------------------------------------- the protocol, shown
+
+# What a chronyd at stratum 3, which had its time from another one on 127.0.0.1, answered to this client, by xxd -g 4:
+CAPTURED = bytes.fromhex("""
+    240300e6 00000001 00000001 7f000001
+    eeaee66e 80343b57 3c06a663 425c77ac
+    eeaee66e f1c5c17b eeaee66e f1cdc470
+""")
+# The same, worked out by hand: 24 is 00 100 100 in bits, e6 is 230 - 256, 1 / 65536 is 0.0000153, 7f is 127;
+# eeaee66e is 4004439662, 80343b57 / 2^32 is 0.500796994; 3c06a663 has its first bit clear: era 1; and so on.
+BY_HAND = """\
+Reply, 48 bytes:
+ 0  240300e6  leap indicator      00...... = 0: no warning
+              version             ..100... = 4
+              mode                .....100 = 4: server
+              stratum             3: secondary server
+              poll                0: 2^0 s = 1 s
+              precision           -26: 2^-26 s = 1.49e-08 s
+ 4  00000001  root delay          1 / 2^16 s = 0.000015 s
+ 8  00000001  root dispersion     1 / 2^16 s = 0.000015 s
+12  7f000001  reference ID        127.0.0.1: the IPv4 address of its own
+                                  server, or a hash of the IPv6 address
+16  eeaee66e  reference timestamp 4004439662 s + 2150906711 / 2^32 s
+20  80343b57                      = 4004439662.500796994 s since the prime epoch
+                                  = 2026-11-23 16:21:02.500796994 UTC
+24  3c06a663  originate timestamp 1007068771 s + 1113356204 / 2^32 s + 2^32 s
+28  425c77ac                      = 5302036067.259223442 s since the prime epoch
+                                  = 2068-01-06 03:47:47.259223442 UTC (era 1)
+                                  (the request's transmit timestamp, sent back)
+32  eeaee66e  receive timestamp   4004439662 s + 4056269179 / 2^32 s
+36  f1c5c17b                      = 4004439662.944423764 s since the prime epoch
+                                  = 2026-11-23 16:21:02.944423764 UTC
+40  eeaee66e  transmit timestamp  4004439662 s + 4056794224 / 2^32 s
+44  f1cdc470                      = 4004439662.944546010 s since the prime epoch
+                                  = 2026-11-23 16:21:02.944546010 UTC
+"""
+
+
+def decode(tmp_path, packet):
+    """Return what --decode does with these bytes in a file."""
+    (tmp_path / "saved.bin").write_bytes(packet)
+    return client("--decode", tmp_path / "saved.bin")
+
+
+def test_decode_shows_a_captured_reply_as_it_was_worked_out_by_hand(tmp_path):
+    result = decode(tmp_path, CAPTURED)
+    assert (result.returncode, result.stdout, result.stderr) == (0, BY_HAND, "")
+
+
+def test_decode_reads_stdin_too(tmp_path):
+    (tmp_path / "saved.bin").write_bytes(CAPTURED)
+    with open(tmp_path / "saved.bin", "rb") as saved:
+        assert client("--decode", "-", stdin=saved).stdout == BY_HAND
+
+
+def test_decode_agrees_with_tshark(tmp_path):
+    for program in ("text2pcap", "tshark"):
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed (Debian package tshark)")
+    dump = "0000 " + CAPTURED.hex(" ")
+    subprocess.run(["text2pcap", "-q", "-u", "123,123", "-", tmp_path / "c.pcap"], input=dump, text=True, check=True)
+    names = "flags.li flags.vn flags.mode stratum ppoll rootdelay rootdispersion refid reftime org rec xmt".split()
+    fields = [option for name in names for option in ("-e", f"ntp.{name}")]
+    command = ["tshark", "-r", tmp_path / "c.pcap", "-T", "fields", "-E", "separator=|", *fields]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout.strip()
+    seen = dict(zip(names, told.split("|")))
+    header = ntp_client.unpack(CAPTURED)
+    assert [int(seen[name], 0) for name in names[:5]] == [*header[:5]]
+    assert [int(seen[name], 0) for name in names[5:7]] == [header.root_delay, header.root_dispersion]
+    assert seen["refid"].replace(":", "") == header.reference_id.hex()
+    for name, stamp in zip(names[8:], header[9:]):
+        when, ns = re.fullmatch(r"(.*)\.(\d{9}) UTC", seen[name]).groups()
+        whole = calendar.timegm(time.strptime(when, "%b %d, %Y %H:%M:%S"))
+        assert abs(whole * SECOND + int(ns) - ntp_client.to_unix_ns(stamp)) <= 1  # tshark rounds down
+
+
+def test_v_shows_the_same_lines_for_a_reply_as_decode_does(ask, tmp_path):
+    sent = []
+
+    def remember(request):
+        sent.extend([request.data, reply_to(request, stratum=1, reference_id=b"GPS\0") + bytes(20)])
+        return sent[1:]
+
+    result = ask(remember, "-v")
+    assert (result.returncode, result.stderr) == (0, "")
+    parts = result.stdout.split("\n\n")
+    assert parts[0].startswith("Server: ")
+    assert parts[1] + "\n" == decode(tmp_path, sent[0]).stdout
+    assert parts[2] + "\n" == decode(tmp_path, sent[1]).stdout
+    assert parts[1].startswith("Request, 48 bytes:")
+    assert parts[2].startswith("Reply, 68 bytes:")
+    assert "GPS: its reference clock" in parts[2]
+    assert "20 bytes more: extension fields or a MAC" in parts[2]
+
+
+def test_v_shows_the_words_as_xxd_prints_them(ask):
+    sent = []
+
+    def remember(request):
+        sent[:] = [request.data, reply_to(request)]
+        return sent[1:]
+
+    words = re.findall(r"^ ?\d+  ([0-9a-f]{8})", ask(remember, "-v").stdout, re.MULTILINE)
+    assert "".join(words) == sent[0].hex() + sent[1].hex()
+
+
+def test_v_puts_the_numbers_into_the_formulas(ask):
+    text = ask(lambda request: honest(request, offset=-86400 * SECOND), "-v").stdout
+    number = r"([+-]?\d+\.\d{9})"
+    there, back, offset = re.search(
+        rf"offset = .*\n +=  *\(\({number}\) \+ \({number}\)\) / 2 s\n +=  *{number} s", text
+    ).groups()
+    whole, server, delay = re.search(rf"delay  = .*\n +=  *{number} - {number} s\n +=  *{number} s", text).groups()
+    assert f"Offset:         {offset} s" in text
+    assert f"Delay:          {delay} s" in text
+    there, back, offset, whole, server, delay = (
+        int(shown.replace(".", "")) for shown in (there, back, offset, whole, server, delay)
+    )
+    assert offset == (there + back) // 2
+    assert delay == whole - server
+    for name in ("T1", "T2", "T3", "T4"):
+        assert re.search(rf"{name} = \d\d:\d\d:\d\d\.\d{{9}}", text)
+
+
+def test_v_with_n_shows_the_chosen_sample(fake_server):
+    server = fake_server()
+    text = client("-v", "-n", 3, "-i", 0, server.host, server.port).stdout
+    assert text.count("Request, 48 bytes:") == 1
+    chosen = min((SAMPLE.match(line) for line in text.splitlines()[:3]), key=lambda match: match[3])
+    assert text.rstrip().endswith(f"= {chosen[3]} s")
+
+
+def test_decode_says_that_a_request_is_one():
+    lines = client("--decode", TOP / "packet.binary").stdout.splitlines()
+    assert lines[0] == "Request, 48 bytes:"
+    assert lines[3].endswith("mode                .....011 = 3: client")
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (dict(stratum=0, reference_id=b"RATE"), ["RATE: a kiss code", ntp_client.KISS_CODES["RATE"]]),
+        (dict(stratum=0, reference_id=b"\x1b[2J"), [r"\x1b[2J: a kiss code"]),
+        (dict(stratum=1, reference_id=b"PPS\0"), ["1: primary server", "PPS: its reference clock"]),
+        (dict(stratum=16), ["16: unsynchronized"]),
+        (dict(stratum=200), ["200: reserved"]),
+        (dict(mode=6), ["Packet, neither request nor reply", "6: NTP control message"]),
+        (dict(leap=1), ["01...... = 1: the last minute has 61 seconds"]),
+        (dict(leap=3), ["11...... = 3: unknown (clock unsynchronized)"]),
+        (dict(poll=-128, precision=127), ["2^-128 s = 2.94e-39 s", "2^127 s = 1.7e+38 s"]),
+        (dict(root_delay=2**32 - 1), ["4294967295 / 2^16 s = 65535.999985 s"]),
+        (dict(transmit=0), ["transmit timestamp  0: not set"]),
+        (dict(transmit=1), ["0 s + 1 / 2^32 s + 2^32 s", "2036-02-07 06:28:16.000000000 UTC (era 1)"]),
+        (dict(transmit=2**64 - 1), ["4294967295 s + 4294967295 / 2^32 s", "2036-02-07 06:28:16.000000000 UTC"]),
+        (dict(transmit=2**63), ["1968-01-20 03:14:08.000000000 UTC"]),
+        (dict(transmit=2**63 - 1), ["2104-02-26 09:42:24.000000000 UTC (era 1)"]),
+    ],
+)  # fmt: skip
+def test_decode_names_every_value(tmp_path, reply, words):
+    result = decode(tmp_path, reply_to(Request(bytes(48), None, time.time_ns()), **reply))
+    assert (result.returncode, result.stderr) == (0, "")
+    for word in words:
+        assert word in result.stdout
+
+
+def test_decode_shows_any_48_bytes_in_80_columns_of_printable_ascii(tmp_path):
+    chance = random.Random(5905)
+    packets = [bytes(48), b"\xff" * 48, *(bytes(chance.randrange(256) for _ in range(48)) for _ in range(500))]
+    for code in ntp_client.KISS_CODES:
+        packets.append(b"\x24\x00" + bytes(10) + code.encode() + bytes(32))
+    for packet in packets:
+        for line in ntp_client.dissect(packet):
+            assert len(line) <= 80
+            assert line.isascii()
+            assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "it has 0 bytes"), (bytes(47), "it has 47 bytes"), (bytes(70_000), "more bytes than UDP can carry")],
+)
+def test_decode_of_what_is_no_packet_is_one_clear_line(tmp_path, content, words):
+    result = decode(tmp_path, content)
+    assert_one_error_line(result, 1, "saved.bin' holds no NTP packet", words)
+    assert result.stdout == ""
+
+
+def test_decode_of_what_cannot_be_read_is_one_clear_line(tmp_path):
+    assert_one_error_line(client("--decode", tmp_path), 1, "Is a directory")
+    assert_one_error_line(client("--decode", tmp_path / "none\x1b"), 1, "No such file", r"\x1b")
+    assert_one_error_line(client("--decode", "-", preexec_fn=lambda: os.close(0)), 1, "standard input is closed")
+
+
+@pytest.mark.parametrize("more", [["host"], ["-v"], ["--json"], ["host", "123"]])
+def test_decode_goes_with_no_server_and_no_other_way_to_show_the_result(more):
+    assert_one_error_line(client("--decode", TOP / "packet.binary", *more), 2, "--decode")
+
+
 # ---------------------------------------------------------------- mutated replies
 
 
@@ -650,7 +850,7 @@ def test_mutated_replies_bring_no_traceback_no_hang_and_no_control_byte(fake_ser
     server = fake_server(mutate)
     statuses = set()
     for _ in range(120):
-        options = chance.choice([[], ["--json"], ["-n", "2", "-i", "0"]])
+        options = chance.choice([[], ["--json"], ["-v"], ["-n", "2", "-i", "0"]])
         result = client("-t", "0.1", *options, server.host, server.port)
         text = (result.stdout + result.stderr).replace("\n", "")
         assert "Traceback" not in text
