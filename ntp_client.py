@@ -66,7 +66,7 @@ KISS_CODES = {  # RFC 5905, section 7.4, figure 13
     "NKEY": "no key found, or it is not trusted",
     "RATE": "asked too often; wait before you ask again",
     "RMOT": "somebody alters the association from afar",
-    "STEP": "its time was stepped, and not yet resynchronized",
+    "STEP": "its time was stepped; not yet resynchronized",
 }
 LEAPS = (  # figure 9
     "no warning",

@@ -4,13 +4,12 @@ import contextlib
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
+from benchmark import SYSTEM_PATH, free_port, real_chronyd
 from fake_ntp_server import FakeServer, honest
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
@@ -58,51 +57,12 @@ def ask(fake_server):
     return ask
 
 
-def free_port():
-    """Return a UDP port that is free on the loopback addresses, or was a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def wait_until_it_answers(port, process):
-    """Return once an NTP server answers on this port of 127.0.0.1; fail when its process has ended."""
-    request = (TOP / "packet.binary").read_bytes()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(0.05)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and process.poll() is None:
-            sock.sendto(request, ("127.0.0.1", port))
-            with contextlib.suppress(OSError):
-                return sock.recv(1024)
-    raise RuntimeError(f"the server on port {port} does not answer; status {process.poll()}")
-
-
 @pytest.fixture(scope="session")
 def chronyd(tmp_path_factory):
     """Run a real chronyd on loopback, which never touches the clock; its UDP port. It says it has stratum 2."""
-    program = shutil.which("chronyd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if not program:
+    if not shutil.which("chronyd", path=SYSTEM_PATH):
         pytest.skip("chronyd is not installed (Debian package chrony)")
-    folder = tmp_path_factory.mktemp("chronyd")
-    port = free_port()
-    lines = f"""
-        port {port}
-        bindaddress 127.0.0.1
-        bindaddress ::1
-        allow
-        local stratum 2
-        cmdport 0
-        bindcmdaddress /
-        pidfile {folder}/chronyd.pid
-    """
-    (folder / "chrony.conf").write_text("\n".join(line.strip() for line in lines.splitlines()))
-    command = [program, "-x", "-d", "-U", "-u", "root", "-f", str(folder / "chrony.conf")]
-    if os.geteuid() != 0:
-        command.remove("-u"), command.remove("root")
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            wait_until_it_answers(port, process)
-            yield port
-        finally:
-            process.terminate()
+    port, folder = free_port(), tmp_path_factory.mktemp("chronyd")
+    with real_chronyd(folder, port) as answers:
+        assert answers, (folder / "log").read_text()
+        yield port
