@@ -1,0 +1,124 @@
+"""The README: every command that it shows is run, and must print what is shown, but for the numbers."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import ENVIRONMENT, TOP
+
+README = (TOP / "README.md").read_text()
+REAL_SERVER = "127.0.0.1 11123"  # where the README's chronyd listens; the tests' own is at another port
+
+# Commands that are shown and not run here, each with the reason.
+NOT_RUN = {
+    "tests/run": "it runs this very test",
+    "sudo apt-get install python3": "installs a package",
+    "./ntp_client.py": "needs the Internet",
+    "./ntp_client.py time.example.org 123": "needs the Internet",
+    "netcat -q 1 -u pool.ntp.org 123 < packet.binary | xxd -g 4": "needs the Internet",
+    "sudo chronyd -x 'port 11123' 'allow 127.0.0.1' 'local stratum 2' 'cmdport 0' 'bindcmdaddress /'"
+    " 'pidfile /run/lab.pid'": "starts a daemon as root; the chronyd of these tests has the same directives",
+}
+
+
+def sessions():
+    """Return the README's console blocks, each a list of (command, the output shown under it)."""
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```$", README, re.DOTALL | re.MULTILINE):
+        parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)
+        assert parts[0] == "", "output before the first command"
+        found.append(list(zip(parts[1::2], parts[2::2])))
+    return found
+
+
+def shape(line):
+    """Return the line without what differs from run to run: numbers, words in hex, which clock is ahead."""
+    line = re.sub(r"^([0-9a-f]{8}: (?:[0-9a-f]{8} ){4}) .*", r"\1", line)  # xxd's column of characters
+    line = re.sub(r" \+ 2\^32 s| \(era 1\)", "", line)  # which era random bits fall into
+    line = re.sub(r"behind|ahead of", "WAY", line)
+    line = re.sub(r"\b[0-9a-f]{8}\b", "WORD", line)
+    return re.sub(r"[+-]?\d[\d.e-]*", "N", line)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A fresh copy of the project, to which the commands may add files, and a PATH with the handout's netcat."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(TOP, folder / "copy", ignore=shutil.ignore_patterns(".git", ".venv", "*cache*"))
+    (folder / "bin").mkdir()
+    if shutil.which("nc.traditional"):
+        (folder / "bin" / "netcat").symlink_to(shutil.which("nc.traditional"))
+    return folder
+
+
+@pytest.mark.parametrize("session", sessions(), ids=lambda session: session[0][0])
+def test_the_commands_print_what_is_shown(session, copy, request):
+    environment = {**ENVIRONMENT, "PATH": f"{copy / 'bin'}{os.pathsep}{ENVIRONMENT['PATH']}"}
+    for command, shown in session:
+        if command in NOT_RUN:
+            assert shown == ""
+            continue
+        for program, package in (("netcat", "netcat-traditional"), ("xxd", "xxd")):
+            if program in command and not shutil.which(program if program == "xxd" else "nc.traditional"):
+                pytest.skip(f"{program} is not installed (Debian package {package})")
+        if REAL_SERVER in command:
+            command = command.replace(REAL_SERVER, f"127.0.0.1 {request.getfixturevalue('chronyd')}")
+        result = subprocess.run(
+            ["bash", "-c", command],
+            cwd=copy / "copy",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        assert list(map(shape, result.stdout.splitlines())) == list(map(shape, shown.splitlines())), command
+
+
+def test_every_command_that_is_not_run_is_still_shown():
+    shown = {command for session in sessions() for command, _ in session}
+    assert shown >= NOT_RUN.keys()
+
+
+def inline_code():
+    """Return what stands between single backticks outside the blocks."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE))
+
+
+def test_every_file_that_is_named_exists():
+    names = [code for code in inline_code() if re.fullmatch(r"[\w./]+\.(py|dat|binary|md)|tests/\w+", code)]
+    assert len(names) > 15
+    for name in names:
+        assert (TOP / name).exists() or name == "tests/.venv", name
+
+
+def test_every_option_that_is_named_exists_and_every_option_is_named():
+    helps = {
+        script: subprocess.run([TOP / script, "--help"], env=ENVIRONMENT, capture_output=True, text=True).stdout
+        for script in ("ntp_client.py", "tests/fake_ntp_server.py", "tests/benchmark.py")
+    }
+    exist = {option for text in helps.values() for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", text)}
+    others = {"-q", "-w", "-x", "-u", "-g", "-V"}  # netcat's, chronyd's, xxd's and Python's
+    rows = re.findall(r"^\| (`-.*?`) \|", README, re.MULTILINE)
+    in_table = {option for row in rows for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", row)}
+    named = {option for code in inline_code() for option in re.findall(r"(?<![\w'-])--?[a-zA-Z46][\w-]*", code)}
+    assert named <= exist | others
+    of_the_client = set(re.findall(r"^  (--?\w+)", helps["ntp_client.py"], re.MULTILINE))
+    assert of_the_client - {"-h"} == in_table
+
+
+def test_every_refusal_in_the_tables_is_one_that_the_client_utters():
+    source = (TOP / "ntp_client.py").read_text()
+    rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \| \d{4}", README, re.MULTILINE)
+    assert len(rows) == 15
+    for said in [*rows, "this computer's clock was set", "nothing is listening", "no reply within "]:
+        assert said in source, said
+
+
+def test_every_test_file_is_in_the_table():
+    for path in (TOP / "tests").glob("test_*.py"):
+        assert f"`tests/{path.name}`" in README
