@@ -30,6 +30,7 @@ import argparse
 import collections
 import datetime
 import os
+import select
 import socket
 import struct
 import sys
@@ -169,11 +170,12 @@ class KissOfDeath(NoTime):
     """This server told us to stop asking (RFC 5905, section 7.4)."""
 
 
-Sample = collections.namedtuple("Sample", "request reply header t1 t2 t3 t4 offset delay root_distance")
+Sample = collections.namedtuple("Sample", "request reply header t1 t2 t3 t4 offset delay dispersion root_distance")
 Sample.__doc__ = """One exchange: both packets as bytes, the reply's Header, and ns (T1 to T4 are Unix times).
 
 offset: the server's clock minus this one, so positive when this one is behind.
 delay: the time spent on the way there and back.
+dispersion: what reading the two clocks adds to the error.
 root_distance: the most that offset can be wrong by.
 """
 
@@ -187,25 +189,27 @@ def exchange(family, address, timeout):
     warm_up(family)
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            ask_for_timestamps(sock)
+            prepare(sock)
             sock.connect(address)  # from now on the kernel drops what anybody else sends
-            sock.settimeout(timeout)
-            started = time.monotonic_ns()  # this clock nobody can set
+            sock.setblocking(False)
+            started = time.monotonic_ns()  # a clock that nobody can set
             t1 = time.time_ns()
             sock.send(request)
             reply, t4 = wait_for_reply(sock, request, started, t1, timeout)
-            step = (time.time_ns() - t1) - (time.monotonic_ns() - started)
+            step = abs((time.time_ns() - t1) - (time.monotonic_ns() - started))  # where the two clocks disagree
     except (ConnectionRefusedError, ConnectionResetError):
         raise NoTime("nothing is listening on this UDP port") from None
     except OSError as error:
         raise NoTime(f"cannot reach it: {error.strerror or error}") from None
 
-    if abs(step) > MAX_STEP:
+    if step > MAX_STEP:
         raise NoTime("this computer's clock was set while the reply was on its way; try again")
-    sample = measure(request, reply, t1, t4, abs(step))
+    sample = measure(request, reply, t1, t4, step)
     why = refusal(sample)
+    if sample.header.stratum == 0:  # stop, whatever else is wrong with it
+        raise KissOfDeath(why)
     if why:
-        raise (KissOfDeath if sample.header.stratum == 0 else NoTime)(why)
+        raise NoTime(why)
     return sample
 
 
@@ -226,19 +230,20 @@ def warm_up(family):
         pass  # no loopback: no harm
 
 
-def ask_for_timestamps(sock):
-    """Ask the kernel to note when packets arrive on sock, where it can."""
-    if SO_TIMESTAMPNS:
-        try:
+def prepare(sock):
+    """Ask the kernel for room on sock, for the reply among forgeries, and to note when packets arrive, where it can."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        if SO_TIMESTAMPNS:
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        except OSError:
-            pass  # receive() reads the clock itself
+    except OSError:
+        pass  # then it is the usual room, and receive() reads the clock itself
 
 
 def receive(sock, earliest):
     """Return the next packet on sock and the time of its arrival, in Unix ns: the kernel's, or the clock's right after.
 
-    The kernel's time is not believed when it is before earliest or in the future. Raises socket.timeout.
+    The kernel's time is not believed if it is before earliest or in the future. Raises BlockingIOError: no packet yet.
     """
     if not SO_TIMESTAMPNS:
         return sock.recv(2048), time.time_ns()
@@ -256,21 +261,21 @@ def receive(sock, earliest):
 def wait_for_reply(sock, request, started, t1, timeout):
     """Return the answer to request and the time of its arrival, in Unix ns.
 
-    What cannot be the answer is ignored, and does not prolong the wait: a forger can neither answer for the server
-    nor silence it. Raises NoTime when no answer came within timeout s of started (ns of the monotonic clock).
+    What cannot be the answer is ignored: who cannot read the request can neither answer in the server's place nor
+    prolong the wait. Raises NoTime when no answer came within timeout s of started (ns of the monotonic clock).
     """
     deadline = started + round(timeout * SECOND)
     ignored, why = 0, None
     while True:
         left = deadline - time.monotonic_ns()
-        try:
-            if left <= 0:
-                raise socket.timeout
-            sock.settimeout(left / SECOND)
-            packet, arrived = receive(sock, t1)
-        except socket.timeout:
+        if left <= 0:
             but = f"; packets ignored: {ignored}, the last because {why}" if ignored else ""
-            raise NoTime(f"no reply within {timeout:g} s (does a firewall block this UDP port?){but}") from None
+            raise NoTime(f"no reply within {timeout:g} s (does a firewall block this UDP port?){but}")
+        try:
+            packet, arrived = receive(sock, t1)
+        except BlockingIOError:  # there is none yet
+            select.select([sock], [], [], left / SECOND)
+            continue
         why = not_the_answer(packet, request)
         if not why:
             return packet, arrived
@@ -294,7 +299,7 @@ def not_the_answer(packet, request):
 def refusal(sample):
     """Return why the answer in this Sample must not be used, or None: each line a condition and its reason."""
     header = sample.header
-    if not 1 <= header.version <= VERSION:  # RFC 5905, appendix A.5.1; RFC 4330, section 5 (version 0)
+    if not 1 <= header.version <= VERSION:  # RFC 5905, section 9.2
         return f"it answers in NTP version {header.version}, which does not exist"
     if header.stratum == 0:  # RFC 5905, section 7.4; RFC 4330, section 8
         code = reference_id(header) or "without a code"
@@ -304,21 +309,21 @@ def refusal(sample):
     if header.stratum == MAX_STRATUM:  # RFC 5905, section 7.3, figure 11
         return "its clock is not synchronized (stratum 16)"
     if header.stratum > MAX_STRATUM:  # figure 11: reserved
-        return f"stratum {header.stratum} does not exist"
-    if header.transmit == 0:  # RFC 4330, section 5, check 4
+        return f"its stratum, {header.stratum}, is reserved"
+    if header.transmit == 0:  # RFC 5905, section 6: 0 means unknown; RFC 4330, section 5, check 4
         return "its transmit timestamp is missing"
-    if header.receive == 0:  # RFC 4330, section 3: 0 means unavailable
+    if header.receive == 0:  # RFC 5905, section 6
         return "its receive timestamp is missing"
-    if header.reference == 0:  # the same: its clock has never been set
+    if header.reference == 0:  # RFC 5905, section 6: its clock has never been set
         return "its reference timestamp is missing"
-    if sample.t3 < sample.t2:  # RFC 5905, section 8: T3 comes after T2
+    if sample.t3 < sample.t2:  # RFC 5905, section 8: T2 is taken first
         return f"its clock ran backwards, from receive to transmit, by {seconds(sample.t2 - sample.t3)} s"
     if to_unix_ns(header.reference) > sample.t3:  # RFC 5905, appendix A.5.1.1
         return "its clock was last set in the future (its reference timestamp is later than its transmit timestamp)"
     if sample.root_distance >= MAX_DISTANCE:  # RFC 5905, appendix A.5.1.1; a negative root delay reads as a vast one
         return f"its root distance, {seconds(sample.root_distance)} s, is not below 16 s"
-    if sample.delay < -power_to_ns(header.precision) - clock_resolution():  # RFC 5905, section 8; RFC 4330, section 5
-        return f"it took longer over its answer than the answer took to come: the delay is {seconds(sample.delay)} s"
+    if sample.delay < -sample.dispersion:  # RFC 4330, section 5: but for what clocks cannot tell, none is negative
+        return f"its times cannot be right: they make the delay {seconds(sample.delay)} s"
     return None
 
 
@@ -328,7 +333,7 @@ def refusal(sample):
 def measure(request, reply, t1, t4, step):
     """Return the Sample of an exchange: the arithmetic of RFC 5905, sections 8 and 9.2.
 
-    step: by how much this computer's two clocks differ on the time that the exchange took, in ns.
+    step: by how much the clock that can be set and the one that cannot differ on how long the exchange took, in ns.
     """
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive), to_unix_ns(header.transmit)
@@ -338,7 +343,21 @@ def measure(request, reply, t1, t4, step):
     dispersion = power_to_ns(header.precision) + clock_resolution() + (t4 - t1) * 15 // 10**6 + step
     to_the_root = (short_to_ns(header.root_delay) + 1) // 2 + short_to_ns(header.root_dispersion)  # its own words
     root_distance = (max(delay, 0) + 1) // 2 + dispersion + to_the_root
-    return Sample(request, reply, header, t1, t2, t3, t4, offset, delay, root_distance)
+    return Sample(request, reply, header, t1, t2, t3, t4, offset, delay, dispersion, root_distance)
+
+
+def choose(samples):
+    """Return the sample with the least delay (RFC 5905, section 10).
+
+    Raises NoTime if another sample contradicts it: if there is no offset within the root distance of both, even if
+    the clocks drifted apart by 500 parts in a million meanwhile (section 11.2.1: correctness intervals intersect).
+    """
+    best = min(samples, key=lambda sample: sample.delay)
+    for other in samples:
+        drift = abs(other.t4 - best.t4) // 2000
+        if abs(other.offset - best.offset) > other.root_distance + best.root_distance + drift:
+            raise NoTime("the samples contradict each other: was one of the two clocks set meanwhile?")
+    return best
 
 
 def clock_resolution():
@@ -367,7 +386,7 @@ def report(name, address, sample):
     else:
         words = f"this computer's clock is {'behind' if sample.offset > 0 else 'ahead of'} the server's"
     return f"""\
-Server:         {printable(name)} ({address[0]} port {address[1]}), stratum {sample.header.stratum}
+Server:         {printable(name)} ({printable(address[0])} port {address[1]}), stratum {sample.header.stratum}
 Server's clock: {utc(sample.t4 + sample.offset)}
 This computer:  {utc(sample.t4)}
 Offset:         {seconds(sample.offset, "+")} s: {words}
@@ -381,8 +400,8 @@ def as_json(name, address, sample, samples):
 
     return json.dumps(
         {
-            "server": name,
-            "address": address[0],
+            "server": printable(name),
+            "address": printable(address[0]),
             "port": address[1],
             "stratum": sample.header.stratum,
             "leap": sample.header.leap,
@@ -623,15 +642,18 @@ def main():
         else:
             line = f"lost: {result}"
         if show_lines:
-            print(f"sample {number}: {address[0]}: {line}", flush=True)
+            print(f"sample {number}: {printable(address[0])}: {line}", flush=True)
         elif not isinstance(result, Sample):
             complain(f"{address[0]} port {address[1]}: {result}")
 
     if not samples:
         if show_lines:
-            complain(f"none of {options.n} samples gave the time")
+            complain("no sample gave the time")
         return 1
-    best = min(samples, key=lambda sample: sample.delay)  # RFC 5905, section 10
+    try:
+        best = choose(samples)
+    except NoTime as error:
+        fail(str(error))
     if options.json:
         print(as_json(options.server, server, best, samples))
     else:

@@ -39,7 +39,7 @@ def shape(line):
     line = re.sub(r"^([0-9a-f]{8}: (?:[0-9a-f]{8} ){4}) .*", r"\1", line)  # xxd's column of characters
     line = re.sub(r" \+ 2\^32 s| \(era 1\)", "", line)  # which era random bits fall into
     line = re.sub(r"behind|ahead of", "WAY", line)
-    line = re.sub(r"\b[0-9a-f]{8}\b", "WORD", line)
+    line = re.sub(r"(?<![\w.])[0-9a-f]{8}\b", "WORD", line)
     return re.sub(r"[+-]?\d[\d.e-]*", "N", line)
 
 
@@ -115,7 +115,7 @@ def test_every_refusal_in_the_tables_is_one_that_the_client_utters():
     source = (TOP / "ntp_client.py").read_text()
     rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \| \d{4}", README, re.MULTILINE)
     assert len(rows) == 15
-    for said in [*rows, "this computer's clock was set", "nothing is listening", "no reply within "]:
+    for said in [*rows, "this computer's clock was set", "the samples contradict each other", "no reply within "]:
         assert said in source, said
 
 
