@@ -556,7 +556,7 @@ def test_a_server_whose_clock_stands_still_is_found_out_by_the_second_sample(fak
 
 def test_a_clock_that_is_set_between_two_samples_gives_no_result(fake_server):
     server = fake_server()
-    patch = "real, slept = time.time_ns, []; time.time_ns = lambda: real() + 10**9 * len(slept); time.sleep = slept.append"
+    patch = "real, naps = time.time_ns, []; time.sleep = naps.append; time.time_ns = lambda: real() + len(naps) * 10**9"
     assert_one_error_line(patched_client(patch, "--json", "-n", 2, server.host, server.port), 1, "contradict")
 
 

@@ -39,7 +39,7 @@ def shape(line):
     line = re.sub(r"^([0-9a-f]{8}: (?:[0-9a-f]{8} ){4}) .*", r"\1", line)  # xxd's column of characters
     line = re.sub(r" \+ 2\^32 s| \(era 1\)", "", line)  # which era random bits fall into
     line = re.sub(r"behind|ahead of", "WAY", line)
-    line = re.sub(r"(?<![\w.])[0-9a-f]{8}\b", "WORD", line)
+    line = re.sub(r"(?<![\w.])[0-9a-f]{8}\b", "N", line)
     return re.sub(r"[+-]?\d[\d.e-]*", "N", line)
 
 
