@@ -46,6 +46,7 @@ CLIENT, SERVER = 3, 4  # two of the modes of RFC 5905, section 7.3, figure 10
 UNSYNCHRONIZED = 3  # a leap indicator: figure 9
 MAX_STRATUM = 16  # MAXSTRAT in RFC 5905, section 7.2: not synchronized; servers have 1 to 15
 MAX_DISTANCE = 16 * SECOND  # MAXDISP there: so far from the root is nowhere
+MAX_PACKET = 65_507  # bytes in a UDP packet
 MAX_STEP = SECOND // 1000  # more than this between two readings of the clock is not jitter: somebody set it
 
 # Linux notes when each packet arrived, if asked to. Not every Python's socket module has the option's
@@ -246,8 +247,8 @@ def receive(sock, earliest):
     The kernel's time is not believed if it is before earliest or in the future. Raises BlockingIOError: no packet yet.
     """
     if not SO_TIMESTAMPNS:
-        return sock.recv(2048), time.time_ns()
-    packet, notes, _, _ = sock.recvmsg(2048, socket.CMSG_SPACE(TIMESPEC.size))
+        return sock.recv(MAX_PACKET), time.time_ns()
+    packet, notes, _, _ = sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(TIMESPEC.size))
     now = time.time_ns()
     for level, kind, data in notes:
         if (level, kind, len(data)) == (socket.SOL_SOCKET, SO_TIMESTAMPNS, TIMESPEC.size):
@@ -513,14 +514,14 @@ def read_packet(name):
     """Return the packet saved in this file, or read from stdin when its name is -; or leave, if it is none."""
     try:
         with sys.stdin.buffer if name == "-" else open(name, "rb") as file:
-            packet = file.read(65_536)  # more than UDP can carry
+            packet = file.read(MAX_PACKET + 1)
     except AttributeError:
         fail("cannot read -: standard input is closed")
     except OSError as error:
         fail(f"cannot read {name!a:.80}: {error.strerror}")
     if len(packet) < HEADER.size:
         fail(f"{name!a:.80} holds no NTP packet: it has {len(packet)} bytes, and a header has {HEADER.size}")
-    if len(packet) == 65_536:
+    if len(packet) > MAX_PACKET:
         fail(f"{name!a:.80} holds no NTP packet: it has more bytes than UDP can carry")
     return packet
 
