@@ -225,7 +225,9 @@ def test_ctrl_c_ends_it_with_status_130_and_no_traceback(fake_server):
     asked = threading.Event()
     server = fake_server(lambda request: asked.set() or [])
     command = [sys.executable, TOP / "ntp_client.py", "-t", "50", server.host, str(server.port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT}
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    with subprocess.Popen(command, **options) as process:
         assert asked.wait(30)
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30) == (b"", b"")
