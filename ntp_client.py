@@ -18,10 +18,11 @@ and the way there and back, without the time that the server took over it, takes
     delay = (T4 - T1) - (T3 - T2)
 
 If they do not, the offset is wrong by half the delay at most. The root distance adds to that
-what the server says of its own error: it is the most that the offset can be wrong by, if the
-server tells the truth. Nothing here proves that it does: NTP without authentication cannot.
+what the server says of its own error, and what the clocks cannot resolve: it is the most that
+the offset can be wrong by, if the server tells the truth. Nothing here proves that it does:
+NTP without authentication cannot.
 
-Results go to stdout, all else to stderr. Exit status: 0 the time was had, 1 it was not,
+Results go to stdout, all else to stderr. Exit status: 0 it worked, 1 it could not be done,
 2 the command line was wrong, 130 Ctrl-C. The protocol is in RFC 5905 (NTP version 4) and,
 for clients as simple as this one, in RFC 4330 (SNTP).
 """
@@ -153,6 +154,12 @@ def printable(text):
     return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text)
 
 
+def quoted(text):
+    """Return text in quotes for an error message: escaped, and without its middle if it is very long."""
+    shown = ascii(text)
+    return shown if len(shown) <= 200 else f"{shown[:100]}...{shown[-90:]}"
+
+
 def reference_id(header):
     """Return the reference ID as what it is at that stratum: up to four letters, or an address."""
     if header.stratum < 2:
@@ -176,7 +183,7 @@ Sample.__doc__ = """One exchange: both packets as bytes, the reply's Header, and
 
 offset: the server's clock minus this one, so positive when this one is behind.
 delay: the time spent on the way there and back.
-dispersion: what reading the two clocks adds to the error.
+dispersion: the error in reading the two clocks, and their drift meanwhile.
 root_distance: the most that offset can be wrong by.
 """
 
@@ -342,9 +349,14 @@ def measure(request, reply, t1, t4, step):
     delay = (t4 - t1) - (t3 - t2)
     # Section 9.2: both clocks can be read only so finely, and may have drifted by 15 parts in a million meanwhile.
     dispersion = power_to_ns(header.precision) + clock_resolution() + (t4 - t1) * 15 // 10**6 + step
-    to_the_root = (short_to_ns(header.root_delay) + 1) // 2 + short_to_ns(header.root_dispersion)  # its own words
-    root_distance = (max(delay, 0) + 1) // 2 + dispersion + to_the_root
+    root_distance = sum(error_terms(header, delay, dispersion))
     return Sample(request, reply, header, t1, t2, t3, t4, offset, delay, dispersion, root_distance)
+
+
+def error_terms(header, delay, dispersion):
+    """Return what adds up to the root distance, in ns: half the delay, half the root delay, and both dispersions."""
+    half_delay, half_root_delay = (max(delay, 0) + 1) // 2, (short_to_ns(header.root_delay) + 1) // 2
+    return half_delay, half_root_delay, short_to_ns(header.root_dispersion), dispersion
 
 
 def choose(samples):
@@ -385,13 +397,13 @@ def report(name, address, sample):
     if sample.offset == 0:
         words = "the two clocks agree"
     else:
-        words = f"this computer's clock is {'behind' if sample.offset > 0 else 'ahead of'} the server's"
+        words = f"this computer's clock is {'behind' if sample.offset > 0 else 'ahead'}"
     return f"""\
 Server:         {printable(name)} ({printable(address[0])} port {address[1]}), stratum {sample.header.stratum}
-Server's clock: {utc(sample.t4 + sample.offset)}
-This computer:  {utc(sample.t4)}
+Server's clock: {utc(sample.t4 + sample.offset)}, when the reply arrived
+This computer:  {utc(sample.t4)}, at the same moment
 Offset:         {seconds(sample.offset, "+")} s: {words}
-Delay:          {seconds(sample.delay)} s: there and back
+Delay:          {seconds(sample.delay)} s: the round trip, without the server's own time
 Root distance:  {seconds(sample.root_distance)} s: the most that the offset can be wrong by"""
 
 
@@ -439,39 +451,45 @@ def reference_id_lines(header):
         return [f"{text}: a kiss code", KISS_CODES.get(text, "which RFC 5905 does not explain")]
     if header.stratum == 1:
         return [f"{text}: its reference clock"]
-    return [f"{text}: the IPv4 address of its own", "server, or a hash of the IPv6 address"]
+    return [f"{text}: the address of its own server", "(IPv6: a hash of it; 127.127.x.x: a clock)"]
 
 
 def timestamp_lines(timestamp, remark=None):
     """Return what a 64-bit timestamp says, in lines: its two words added up, since 1900, and as UTC."""
     if timestamp == 0:
         return ["0: not set"]
-    wrapped, era = (" + 2^32 s", " (era 1)") if timestamp < 1 << 63 else ("", "")
+    whole, fraction = timestamp >> 32, timestamp % 2**32
     unix_ns = to_unix_ns(timestamp)
-    return [
-        f"{timestamp >> 32} s + {timestamp % 2**32} / 2^32 s{wrapped}",
+    in_era_1 = timestamp < 1 << 63
+    return ([remark] if remark else []) + [
+        f"{f'({whole} + 2^32)' if in_era_1 else whole} s + {fraction} * 2^-32 s",
         f"= {seconds(unix_ns + UNIX_EPOCH)} s since the prime epoch",
-        f"= {utc(unix_ns)}{era}",
-    ] + ([remark] if remark else [])
+        f"= {utc(unix_ns)}{' (era 1)' if in_era_1 else ''}",
+    ]
 
 
 def dissect(packet):
     """Return a packet of 48 bytes or more in lines: each word as xxd -g 4 shows it, the field's name, what it says."""
     header = unpack(packet)
     kind = {CLIENT: "Request", SERVER: "Reply"}.get(header.mode, "Packet, neither request nor reply")
-    echoed = "(the request's transmit timestamp, sent back)" if header.mode == SERVER else None
-    random = "(some clients, as this one, send random bits)" if header.mode == CLIENT else None
+    echoed = "the request's transmit timestamp, sent back:" if header.mode == SERVER else None
+    random = "random bits, no time, if this client sent it:" if header.mode == CLIENT else None
     lines = [f"{kind}, {len(packet)} bytes:"]
     at = 0
+
+    def power(exponent):
+        unset = exponent == 0 and header.mode == CLIENT
+        return "0: not set" if unset else f"{exponent}: 2^{exponent} s = {2.0**exponent:.3g} s"
+
     for words, name, meaning in (
         (1, "leap indicator", [f"{header.leap:02b}...... = {header.leap}: {LEAPS[header.leap]}"]),
         (0, "version", [f"..{header.version:03b}... = {header.version}"]),
         (0, "mode", [f".....{header.mode:03b} = {header.mode}: {MODES[header.mode]}"]),
         (0, "stratum", [f"{header.stratum}: {stratum_words(header.stratum)}"]),
-        (0, "poll", [f"{header.poll}: 2^{header.poll} s = {2.0**header.poll:.3g} s"]),
-        (0, "precision", [f"{header.precision}: 2^{header.precision} s = {2.0**header.precision:.3g} s"]),
-        (1, "root delay", [f"{header.root_delay} / 2^16 s = {header.root_delay / 2**16:.6f} s"]),
-        (1, "root dispersion", [f"{header.root_dispersion} / 2^16 s = {header.root_dispersion / 2**16:.6f} s"]),
+        (0, "poll", [power(header.poll)]),
+        (0, "precision", [power(header.precision)]),
+        (1, "root delay", [f"{header.root_delay} * 2^-16 s = {header.root_delay / 2**16:.6f} s"]),
+        (1, "root dispersion", [f"{header.root_dispersion} * 2^-16 s = {header.root_dispersion / 2**16:.6f} s"]),
         (1, "reference ID", reference_id_lines(header)),
         (2, "reference timestamp", timestamp_lines(header.reference)),
         (2, "originate timestamp", timestamp_lines(header.originate, echoed)),
@@ -489,17 +507,22 @@ def dissect(packet):
 
 
 def arithmetic(sample):
-    """Return the four times of a sample, drawn between the two clocks, and the two formulas with its numbers put in."""
-    t1, t2, t3, t4 = (utc(ns)[11:29] for ns in (sample.t1, sample.t2, sample.t3, sample.t4))
+    """Return the four times of a sample, drawn between the two clocks, and the formulas with its numbers put in."""
+    (date1, t1), (_, t4), (date2, t2), (_, t3) = (
+        utc(ns).split()[:2] for ns in (sample.t1, sample.t4, sample.t2, sample.t3)
+    )
     there, back = seconds(sample.t2 - sample.t1, "+"), seconds(sample.t3 - sample.t4, "+")
+    terms = " + ".join(map(seconds, error_terms(sample.header, sample.delay, sample.dispersion)))
     return f"""\
                      T2 = {t2}     T3 = {t3}
 server's clock  -----+---------------------------+------------------------->
-                    /                             \\
+{date2}          /                             \\
            request /                               \\ reply
                   /                                 \\
 this computer  --+-----------------------------------+--------------------->
-                 T1 = {t1}             T4 = {t4}
+{date1}       T1 = {t1}             T4 = {t4}
+
+T1 and T4 are read on this computer; T2 and T3 come in the reply.
 
 offset = ((T2 - T1) + (T3 - T4)) / 2
        = (({there}) + ({back})) / 2 s
@@ -507,7 +530,11 @@ offset = ((T2 - T1) + (T3 - T4)) / 2
 
 delay  = (T4 - T1) - (T3 - T2)
        = {seconds(sample.t4 - sample.t1)} - {seconds(sample.t3 - sample.t2)} s
-       = {seconds(sample.delay)} s"""
+       = {seconds(sample.delay)} s
+
+root distance = delay / 2 + root delay / 2 + root dispersion + dispersion
+       = {terms} s
+       = {seconds(sample.root_distance)} s"""
 
 
 def read_packet(name):
@@ -518,11 +545,13 @@ def read_packet(name):
     except AttributeError:
         fail("cannot read -: standard input is closed")
     except OSError as error:
-        fail(f"cannot read {name!a:.80}: {error.strerror}")
+        fail(f"cannot read {quoted(name)}: {error.strerror}")
+    if packet.startswith(b"00000000: "):
+        fail(f"{quoted(name)} is what xxd prints: save what netcat prints, without xxd")
     if len(packet) < HEADER.size:
-        fail(f"{name!a:.80} holds no NTP packet: it has {len(packet)} bytes, and a header has {HEADER.size}")
+        fail(f"{quoted(name)} holds no NTP packet: it has {len(packet)} bytes, and a header has {HEADER.size}")
     if len(packet) > MAX_PACKET:
-        fail(f"{name!a:.80} holds no NTP packet: it has more bytes than UDP can carry")
+        fail(f"{quoted(name)} holds no NTP packet: it has more bytes than UDP can carry")
     return packet
 
 
@@ -554,7 +583,7 @@ def within(kind, low, high):
         except ValueError:
             value = None
         if value is None or not low <= value <= high:  # not a number (nan) is not in any range
-            raise argparse.ArgumentTypeError(f"{text!a:.40} is not a {what} from {low} to {high}")
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is not a {what} from {low} to {high}")
         return value
 
     return convert
@@ -565,7 +594,7 @@ def command_line():
     parser = argparse.ArgumentParser(
         prog="ntp_client.py",
         description="Tell how far this computer's clock is from an NTP server's. It never sets the clock.",
-        epilog="Exit status: 0 the time was had, 1 it was not, 2 the command line was wrong, 130 Ctrl-C.",
+        epilog="Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C.",
         allow_abbrev=False,
         # Left to itself argparse asks for the terminal's width, and imports half the standard library to do so.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
@@ -575,15 +604,16 @@ def command_line():
     family.add_argument("-4", dest="family", action="store_const", const=socket.AF_INET, default=0, help="use IPv4")
     family.add_argument("-6", dest="family", action="store_const", const=socket.AF_INET6, help="use IPv6")
     add = parser.add_argument
-    add("-n", type=within(int, 1, 10**6), default=1, metavar="N", help="take N samples; the least delay wins (1)")
-    add("-i", type=within(float, 0, 86_400), default=2.0, metavar="SECONDS", help="pause between samples (%(default)s)")
-    add("-t", type=within(float, 0.001, 86_400), default=5.0, metavar="SECONDS", help="wait for a reply (%(default)s)")
+    count, pause, wait = within(int, 1, 10**6), within(float, 0, 86_400), within(float, 0.001, 86_400)
+    add("-n", type=count, default=1, metavar="N", help="take N samples; that with the least delay counts")
+    add("-i", type=pause, default=2.0, metavar="SECONDS", help="pause between samples (default: %(default)s)")
+    add("-t", type=wait, default=5.0, metavar="SECONDS", help="wait for a reply (default: %(default)s)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("-v", action="store_true", help="show the packets word by word, and the arithmetic")
     how.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     how.add_argument("--decode", metavar="FILE", help="show a packet saved by netcat (-: from stdin); ask no server")
-    add("server", nargs="?", help="its name or address (pool.ntp.org)")
-    add("port", nargs="?", type=within(int, 1, 65_535), default=123, help="its UDP port (%(default)s)")
+    add("server", nargs="?", help="its name or address (default: pool.ntp.org)")
+    add("port", nargs="?", type=within(int, 1, 65_535), default=123, help="its UDP port (default: %(default)s)")
     options = parser.parse_args()
     if options.decode is not None and options.server is not None:
         parser.error("--decode reads a file: a server cannot be named with it")
@@ -598,9 +628,9 @@ def resolve(name, port, family):
         # In ASCII, or Python loads its tables for international names to look at pool.ntp.org.
         found = socket.getaddrinfo(name.encode("ascii"), port, family, socket.SOCK_DGRAM)
     except UnicodeEncodeError:
-        fail(f"cannot resolve {name!a:.80}: not ASCII; an international name has an ASCII form that begins with xn--")
+        fail(f"cannot resolve {quoted(name)}: not ASCII; an international name has an ASCII form that begins with xn--")
     except OSError as error:
-        fail(f"cannot resolve {name!a:.80}: {error.strerror}; check the name, and this computer's network")
+        fail(f"cannot resolve {quoted(name)}: {error.strerror}; check the name, -4 or -6, and the network")
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 

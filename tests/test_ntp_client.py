@@ -55,9 +55,9 @@ def test_the_report_names_the_server_and_shows_both_clocks_and_how_far_apart_the
     port = re.search(r"port (\d+)", result.stdout)[1]
     assert f"127.0.0.1 (127.0.0.1 port {port}), stratum 2\n" in result.stdout
     clock = r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9}) UTC"
-    assert re.search(f"^Server's clock: {clock}$", result.stdout, re.MULTILINE)
-    assert re.search(f"^This computer:  {clock}$", result.stdout, re.MULTILINE)
-    offset = re.search(r"\nOffset: +\+(\d+\.\d{9}) s: this computer's clock is behind the server's\n", result.stdout)
+    assert re.search(f"^Server's clock: {clock}, when the reply arrived$", result.stdout, re.MULTILINE)
+    assert re.search(f"^This computer:  {clock}, at the same moment$", result.stdout, re.MULTILINE)
+    offset = re.search(r"\nOffset: +\+(\d+\.\d{9}) s: this computer's clock is behind\n", result.stdout)
     assert abs(float(offset[1]) - 3600) < 1
     assert re.search(r"^Delay: +0\.\d{9} s", result.stdout, re.MULTILINE)
     assert re.search(r"^Root distance: +0\.\d{9} s: the most that the offset can be wrong by$", result.stdout, re.M)
@@ -66,7 +66,7 @@ def test_the_report_names_the_server_and_shows_both_clocks_and_how_far_apart_the
 
 def test_a_server_that_is_behind_is_said_to_be(ask):
     result = ask(lambda request: honest(request, offset=-3600 * SECOND))
-    assert re.search(r"Offset: +-3(600\.0|599\.9)\d+ s: this computer's clock is ahead of the server's", result.stdout)
+    assert re.search(r"Offset: +-3(600\.0|599\.9)\d+ s: this computer's clock is ahead", result.stdout)
 
 
 def test_the_request_tells_nothing_but_version_mode_and_64_random_bits(fake_server):
@@ -133,7 +133,7 @@ def test_no_reply_is_said_after_the_timeout(ask):
 def test_a_name_that_is_no_host_is_one_clear_line(name):
     result = client(name)
     assert_one_error_line(result, 1, "cannot resolve '")
-    assert len(result.stderr) < 250
+    assert len(result.stderr) < 400
 
 
 def test_an_address_of_the_other_family_is_one_clear_line():
@@ -207,7 +207,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(arguments):
     result = client(*arguments)
     assert_one_error_line(result, 2, "--help")
     assert result.stdout == ""
-    assert len(result.stderr) < 200
+    assert len(result.stderr) < 350
 
 
 def test_help_shows_every_option():
@@ -692,21 +692,21 @@ Reply, 48 bytes:
               stratum             3: secondary server
               poll                0: 2^0 s = 1 s
               precision           -26: 2^-26 s = 1.49e-08 s
- 4  00000001  root delay          1 / 2^16 s = 0.000015 s
- 8  00000001  root dispersion     1 / 2^16 s = 0.000015 s
-12  7f000001  reference ID        127.0.0.1: the IPv4 address of its own
-                                  server, or a hash of the IPv6 address
-16  eeaee66e  reference timestamp 4004439662 s + 2150906711 / 2^32 s
+ 4  00000001  root delay          1 * 2^-16 s = 0.000015 s
+ 8  00000001  root dispersion     1 * 2^-16 s = 0.000015 s
+12  7f000001  reference ID        127.0.0.1: the address of its own server
+                                  (IPv6: a hash of it; 127.127.x.x: a clock)
+16  eeaee66e  reference timestamp 4004439662 s + 2150906711 * 2^-32 s
 20  80343b57                      = 4004439662.500796994 s since the prime epoch
                                   = 2026-11-23 16:21:02.500796994 UTC
-24  3c06a663  originate timestamp 1007068771 s + 1113356204 / 2^32 s + 2^32 s
-28  425c77ac                      = 5302036067.259223442 s since the prime epoch
+24  3c06a663  originate timestamp the request's transmit timestamp, sent back:
+28  425c77ac                      (1007068771 + 2^32) s + 1113356204 * 2^-32 s
+                                  = 5302036067.259223442 s since the prime epoch
                                   = 2068-01-06 03:47:47.259223442 UTC (era 1)
-                                  (the request's transmit timestamp, sent back)
-32  eeaee66e  receive timestamp   4004439662 s + 4056269179 / 2^32 s
+32  eeaee66e  receive timestamp   4004439662 s + 4056269179 * 2^-32 s
 36  f1c5c17b                      = 4004439662.944423764 s since the prime epoch
                                   = 2026-11-23 16:21:02.944423764 UTC
-40  eeaee66e  transmit timestamp  4004439662 s + 4056794224 / 2^32 s
+40  eeaee66e  transmit timestamp  4004439662 s + 4056794224 * 2^-32 s
 44  f1cdc470                      = 4004439662.944546010 s since the prime epoch
                                   = 2026-11-23 16:21:02.944546010 UTC
 """
@@ -794,6 +794,11 @@ def test_v_puts_the_numbers_into_the_formulas(ask):
     )
     assert offset == (there + back) // 2
     assert delay == whole - server
+
+    terms, distance = re.search(r"root distance = .*\n +=  *(.*) s\n +=  *(.*) s", text).groups()
+    assert f"Root distance:  {distance} s" in text
+    assert sum(int(term.replace(".", "")) for term in terms.split(" + ")) == int(distance.replace(".", ""))
+    assert all(len(line) <= 80 for line in text.splitlines())
     for name in ("T1", "T2", "T3", "T4"):
         assert re.search(rf"{name} = \d\d:\d\d:\d\d\.\d{{9}}", text)
 
@@ -803,7 +808,7 @@ def test_v_with_n_shows_the_chosen_sample(fake_server):
     text = client("-v", "-n", 3, "-i", 0, server.host, server.port).stdout
     assert text.count("Request, 48 bytes:") == 1
     chosen = min((SAMPLE.match(line) for line in text.splitlines()[:3]), key=lambda match: match[3])
-    assert text.rstrip().endswith(f"= {chosen[3]} s")
+    assert f"\n       = {chosen[3]} s\n\nroot distance = " in text
 
 
 def test_decode_says_that_a_request_is_one():
@@ -824,10 +829,10 @@ def test_decode_says_that_a_request_is_one():
         (dict(leap=1), ["01...... = 1: the last minute has 61 seconds"]),
         (dict(leap=3), ["11...... = 3: unknown (clock unsynchronized)"]),
         (dict(poll=-128, precision=127), ["2^-128 s = 2.94e-39 s", "2^127 s = 1.7e+38 s"]),
-        (dict(root_delay=2**32 - 1), ["4294967295 / 2^16 s = 65535.999985 s"]),
+        (dict(root_delay=2**32 - 1), ["4294967295 * 2^-16 s = 65535.999985 s"]),
         (dict(transmit=0), ["transmit timestamp  0: not set"]),
-        (dict(transmit=1), ["0 s + 1 / 2^32 s + 2^32 s", "2036-02-07 06:28:16.000000000 UTC (era 1)"]),
-        (dict(transmit=2**64 - 1), ["4294967295 s + 4294967295 / 2^32 s", "2036-02-07 06:28:16.000000000 UTC"]),
+        (dict(transmit=1), ["(0 + 2^32) s + 1 * 2^-32 s", "2036-02-07 06:28:16.000000000 UTC (era 1)"]),
+        (dict(transmit=2**64 - 1), ["4294967295 s + 4294967295 * 2^-32 s", "2036-02-07 06:28:16.000000000 UTC"]),
         (dict(transmit=2**63), ["1968-01-20 03:14:08.000000000 UTC"]),
         (dict(transmit=2**63 - 1), ["2104-02-26 09:42:24.000000000 UTC (era 1)"]),
     ],
@@ -853,12 +858,18 @@ def test_decode_shows_any_48_bytes_in_80_columns_of_printable_ascii(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "it has 0 bytes"), (bytes(47), "it has 47 bytes"), (bytes(70_000), "more bytes than UDP can carry")],
+    [(b"", "it has 0 bytes"), (bytes(47), "it has 47 bytes"), (bytes(65_508), "more bytes than UDP can carry")],
+    ids=["nothing", "47 bytes", "65508 bytes"],
 )
 def test_decode_of_what_is_no_packet_is_one_clear_line(tmp_path, content, words):
     result = decode(tmp_path, content)
     assert_one_error_line(result, 1, "saved.bin' holds no NTP packet", words)
     assert result.stdout == ""
+
+
+def test_decode_of_the_text_that_xxd_prints_says_so(tmp_path):
+    result = decode(tmp_path, b"00000000: 240206ec 00000042 00000083 7f7f0101  $......B........\n")
+    assert_one_error_line(result, 1, "saved.bin' is what xxd prints")
 
 
 def test_decode_of_what_cannot_be_read_is_one_clear_line(tmp_path):
