@@ -21,6 +21,7 @@ NOT_RUN = {
     "netcat -q 1 -u pool.ntp.org 123 < packet.binary | xxd -g 4": "needs the Internet",
     "sudo chronyd -x 'port 11123' 'allow 127.0.0.1' 'local stratum 2' 'cmdport 0' 'bindcmdaddress /'"
     " 'pidfile /run/lab.pid'": "starts a daemon as root; the chronyd of these tests has the same directives",
+    'sudo kill "$(cat /run/lab.pid)"': "stops that daemon",
 }
 
 
