@@ -29,7 +29,6 @@ for clients as simple as this one, in RFC 4330 (SNTP).
 
 import argparse
 import collections
-import datetime
 import os
 import select
 import socket
@@ -389,7 +388,10 @@ def seconds(ns, sign=""):
 def utc(unix_ns):
     """Return a Unix time in ns as the date and the time of day, in UTC."""
     whole, ns = divmod(unix_ns, SECOND)
-    return f"{datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole)}.{ns:09d} UTC"
+    # The calendar repeats every 400 years. So no time is before 1970 here: not every system's gmtime() can do those.
+    cycles, rest = divmod(whole, 146_097 * 86_400)
+    moment = time.gmtime(rest)
+    return f"{moment.tm_year + 400 * cycles}-{time.strftime('%m-%d %H:%M:%S', moment)}.{ns:09d} UTC"
 
 
 def report(name, address, sample):

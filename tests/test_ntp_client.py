@@ -980,5 +980,5 @@ def test_the_scripts_import_nothing_that_is_not_in_the_standard_library_nor_what
         text = pathlib.Path(TOP / script).read_text()
         imported = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE))
         assert imported <= {
-            "argparse", "collections", "datetime", "json", "os", "select", "socket", "struct", "sys", "time",
+            "argparse", "collections", "json", "os", "select", "socket", "struct", "sys", "time",
         }  # fmt: skip

@@ -1,5 +1,7 @@
 """What holds of the client's arithmetic for every input: its laws, as hypothesis looks for an exception to them."""
 
+import datetime
+
 import pytest
 
 import ntp_client
@@ -92,6 +94,13 @@ def test_printable_text_is_printable_ascii_and_keeps_what_was(text):
     assert shown.isprintable()
     if text.isascii() and text.isprintable():
         assert shown == text
+
+
+@given(st.integers(-(10**18), 10**19))
+def test_a_date_is_the_one_that_the_calendar_says(unix_ns):
+    whole, ns = divmod(unix_ns, SECOND)
+    expected = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole)
+    assert ntp_client.utc(unix_ns) == f"{expected}.{ns:09d} UTC"
 
 
 @given(st.integers(-(10**20), 10**20))
