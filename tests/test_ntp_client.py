@@ -299,8 +299,8 @@ def test_it_is_ignored_and_the_genuine_reply_after_it_is_taken(ask, what):
 @pytest.mark.parametrize("what", NOT_THE_ANSWER)
 def test_when_nothing_else_comes_the_error_says_how_many_were_ignored_and_why(ask, what):
     forge, why = NOT_THE_ANSWER[what]
-    result = ask(lambda request: [b"x", forge(request), forge(request)], "-t", "0.3")
-    assert_one_error_line(result, 1, "no reply within 0.3 s", "packets ignored: 3", why)
+    result = ask(lambda request: [b"x", forge(request), forge(request)], "-t", "0.5")
+    assert_one_error_line(result, 1, "no reply within 0.5 s", "packets ignored: 3", why)
 
 
 def test_a_reply_from_another_port_never_counts(ask):
@@ -511,11 +511,11 @@ def test_every_sample_is_a_line_and_the_one_with_the_least_delay_is_the_result(f
 
 def test_a_lost_sample_is_a_line_too_and_does_not_spoil_the_rest(fake_server):
     server = fake_server(lambda request: silent(request) if len(server.requests) == 2 else honest(request))
-    result = client("-n", 3, "-i", 0, "-t", "0.3", server.host, server.port)
+    result = client("-n", 3, "-i", 0, "-t", "1.5", server.host, server.port)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert SAMPLE.fullmatch(lines[0])
-    assert lines[1].startswith("sample 2: 127.0.0.1: lost: no reply within 0.3 s")
+    assert lines[1].startswith("sample 2: 127.0.0.1: lost: no reply within 1.5 s")
     assert SAMPLE.fullmatch(lines[2])
 
 

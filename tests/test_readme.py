@@ -38,8 +38,8 @@ def sessions():
 def shape(line):
     """Return the line without what differs from run to run: numbers, words in hex, which clock is ahead."""
     line = re.sub(r"^([0-9a-f]{8}: (?:[0-9a-f]{8} ){4}) .*", r"\1", line)  # xxd's column of characters
-    line = re.sub(r" \+ 2\^32 s| \(era 1\)", "", line)  # which era random bits fall into
-    line = re.sub(r"behind|ahead", "WAY", line)
+    line = re.sub(r"\((\d+) \+ 2\^32\)", r"\1", line).replace(" (era 1)", "")  # which era random bits fall into
+    line = re.sub(r"this computer's clock is (behind|ahead)|the two clocks agree", "VERDICT", line)
     line = re.sub(r"(?<![\w.])[0-9a-f]{8}\b", "N", line)
     return re.sub(r"[+-]?\d[\d.e-]*", "N", line)
 
