@@ -633,7 +633,7 @@ def resolve(name, port, family):
         fail(f"cannot resolve {quoted(name)}: not ASCII; an international name has an ASCII form that begins with xn--")
     except OSError as error:
         fail(f"cannot resolve {quoted(name)}: {error.strerror}; check the name, -4 or -6, and the network")
-    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    return list(dict.fromkeys((entry[0], entry[4]) for entry in found))  # each of them once
 
 
 def ask(servers, options):
