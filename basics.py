@@ -26,24 +26,37 @@ RECORD = struct.Struct(">BxHIQ")  # big-endian: 8 bits, a padding byte, 16, 32 a
 WIDTHS = (8, 16, 32, 64)
 
 
+def complain(message):
+    """Print one line on stderr. If that is closed or full, the exit status has to do."""
+    try:
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError):
+        pass
+
+
 def fail(message, status=1):
     """Leave with this exit status and one line on stderr, after whatever was printed so far."""
-    sys.stdout.flush()
-    if sys.stderr:  # with none, print() would fall back on stdout
-        print(message, file=sys.stderr)
+    print(end="", flush=True)
+    complain(message)
     sys.exit(status)
+
+
+def show(argument):
+    """Print a command-line argument as it is, byte for byte, even if it is not text, or not the terminal's."""
+    sys.stdout.buffer.write(os.fsencode(argument) + b"\n")
 
 
 def read_record(count):
     """Return the four values of record count of the data file, counted from 1, or leave with status 1."""
     try:
         with open(DATA_FILE, "rb") as file:
-            size = file.seek(0, 2)  # 2: from the end
+            size = file.seek(0, os.SEEK_END)
             # Asking the size first keeps a number with thousands of digits away from seek().
             if count * RECORD.size > size:
                 whole, rest = divmod(size, RECORD.size)
                 cut = f" and {rest} bytes of another" if rest else ""
-                fail(f"basics.py: error: {DATA_FILE} has no such record: it holds {whole} records{cut}")
+                fail(f"basics.py: error: {DATA_FILE} has no such record: records in it: {whole}{cut}")
             file.seek((count - 1) * RECORD.size)
             return RECORD.unpack(file.read(RECORD.size))
     except OSError as error:
@@ -52,28 +65,33 @@ def read_record(count):
 
 def main():
     """Do the handout's six steps, in its order."""
+    if sys.stdout is None:
+        fail("basics.py: error: standard output is closed")
+
     # 1. Two arguments, printed one at a time.
     if len(sys.argv) != 3:
         fail("usage: basics.py ARGUMENT1 ARGUMENT2", status=2)
-    print(sys.argv[1])
-    print(sys.argv[2])
+    show(sys.argv[1])
+    show(sys.argv[2])
 
     # 2. The second must be an integer, and a record's number.
+    shown = ascii(sys.argv[2]) if len(sys.argv[2]) < 50 else f"an argument of {len(sys.argv[2])} characters"
     try:
         count = int(sys.argv[2])
     except ValueError:
-        fail(f"basics.py: error: not an integer that int() takes: {sys.argv[2]!a:.60}", status=2)
+        fail(f"basics.py: error: not an integer that int() takes: {shown}", status=2)
     if count < 1:
-        fail(f"basics.py: error: records count from 1, so there is none for {sys.argv[2]!a:.60}", status=2)
+        fail(f"basics.py: error: records count from 1, so there is none for {shown}", status=2)
 
     # 3. Both strings in one.
     onestring = sys.argv[1] + sys.argv[2]
-    print(onestring)
+    show(onestring)
 
-    # 4. to 6. Open the file, skip count - 1 records, read the four values, and check them as in Lab 9.
+    # 4., 5. and 6. Open the file, skip count - 1 records, read the four values ...
     values = read_record(count)
     for width, value in zip(WIDTHS, values):
         print(f"{width}: {value}")
+    # ... and check them as in Lab 9.
     expected = tuple(count % 2**width for width in WIDTHS)
     if values != expected:
         fail(f"basics.py: error: sanity check failed: record {count} must hold {expected}: is the byte order right?")
@@ -81,15 +99,15 @@ def main():
 
 
 if __name__ == "__main__":
-    if sys.stdout is None:
-        sys.exit("basics.py: error: standard output is closed")
-    sys.stdout.reconfigure(errors="backslashreplace")  # for an argument that the terminal cannot show
     try:
-        main()
-        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
         status = 0
+        try:
+            main()
+        except SystemExit as leaving:  # after fail()
+            status = leaving.code
+        print(end="", flush=True)  # here, where a full disk or a closed pipe can still be reported
     except OSError as error:
-        print(f"basics.py: error: cannot write the output: {error.strerror}", file=sys.stderr, flush=True)
+        complain(f"basics.py: error: cannot write the output: {error.strerror}")
         status = 1
     except KeyboardInterrupt:
         status = 130

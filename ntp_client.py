@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Part 5: tell how far this computer's clock is from an NTP server's. It never sets the clock.
 
-    ntp_client.py [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS] [-v] [--json] [--decode FILE]
+    ntp_client.py [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS] [-v | --json | --decode FILE]
                   [server [port]]
 
 One packet goes to the server and one comes back. Four times are taken, two on each clock:
@@ -29,8 +29,8 @@ for clients as simple as this one, in RFC 4330 (SNTP).
 
 import argparse
 import collections
+import itertools
 import os
-import select
 import socket
 import struct
 import sys
@@ -41,13 +41,13 @@ import time
 SECOND = 10**9  # all times in this file are integers that count ns
 UNIX_EPOCH = 2_208_988_800 * SECOND  # from the prime epoch, 1900-01-01, to 1970-01-01: 70 years, 17 of them leap years
 
-VERSION = 4
+VERSION = 4  # what this client speaks, and the newest that there is
 CLIENT, SERVER = 3, 4  # two of the modes of RFC 5905, section 7.3, figure 10
 UNSYNCHRONIZED = 3  # a leap indicator: figure 9
 MAX_STRATUM = 16  # MAXSTRAT in RFC 5905, section 7.2: not synchronized; servers have 1 to 15
 MAX_DISTANCE = 16 * SECOND  # MAXDISP there: so far from the root is nowhere
 MAX_PACKET = 65_507  # bytes in a UDP packet
-MAX_STEP = SECOND // 1000  # more than this between two readings of the clock is not jitter: somebody set it
+MAX_STEP = SECOND // 1000  # if our two clocks disagree by more than this about how long it took, one was set
 
 # Linux notes when each packet arrived, if asked to. Not every Python's socket module has the option's
 # number; 35 is SO_TIMESTAMPNS in Linux's include/uapi/asm-generic/socket.h, and the reply's type as well.
@@ -139,7 +139,8 @@ def new_request():
     The server sends the random bits back as the originate timestamp, so that nobody who cannot read the request
     can answer it; and a request that holds nothing else tells nothing of this computer (RFC 8633, section 5.1).
     """
-    return HEADER.pack(VERSION << 3 | CLIENT, 0, 0, 0, 0, 0, b"", 0, 0, 0, int.from_bytes(os.urandom(8), "big") or 1)
+    random_bits = int.from_bytes(os.urandom(8), "big") or 1  # 0 would say that there is no timestamp
+    return HEADER.pack(VERSION << 3 | CLIENT, 0, 0, 0, 0, 0, b"", 0, 0, 0, random_bits)
 
 
 def unpack(packet):
@@ -199,13 +200,14 @@ def exchange(family, address, timeout):
             prepare(sock)
             sock.connect(address)  # from now on the kernel drops what anybody else sends
             sock.setblocking(False)
-            started = time.monotonic_ns()  # a clock that nobody can set
+            difference = clock_difference()
+            started = time.monotonic_ns()
             t1 = time.time_ns()
             sock.send(request)
             reply, t4 = wait_for_reply(sock, request, started, t1, timeout)
-            step = abs((time.time_ns() - t1) - (time.monotonic_ns() - started))  # where the two clocks disagree
+            step = abs(clock_difference() - difference)
     except (ConnectionRefusedError, ConnectionResetError):
-        raise NoTime("nothing is listening on this UDP port") from None
+        raise NoTime("nothing is listening on this UDP port: is this an NTP server?") from None
     except OSError as error:
         raise NoTime(f"cannot reach it: {error.strerror or error}") from None
 
@@ -213,18 +215,18 @@ def exchange(family, address, timeout):
         raise NoTime("this computer's clock was set while the reply was on its way; try again")
     sample = measure(request, reply, t1, t4, step)
     why = refusal(sample)
-    if sample.header.stratum == 0:  # stop, whatever else is wrong with it
-        raise KissOfDeath(why)
+    if sample.header.stratum == 0:
+        raise KissOfDeath(f"{why}; it is not asked again")
     if why:
-        raise NoTime(why)
+        raise NoTime(f"{why}; ask another server")
     return sample
 
 
 def warm_up(family):
     """Send one packet from this computer to itself.
 
-    Code that runs for the first time, Python's and the kernel's, takes some 10 us longer to send a packet. The
-    server's runs all the time: without this the way there would seem longer than the way back.
+    Code that has not run lately, Python's and the kernel's, takes some 10 us longer to send a packet. Without this
+    the way there would seem longer than the way back.
     """
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -247,10 +249,19 @@ def prepare(sock):
         pass  # then it is the usual room, and receive() reads the clock itself
 
 
+def clock_difference():
+    """Return by how many ns the clock that can be set is ahead of the one that nobody can set."""
+    readings = []
+    for _ in range(3):  # the quickest counts: this process may be interrupted between two readings
+        before, now, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        readings.append((after - before, now - before))
+    return min(readings)[1]
+
+
 def receive(sock, earliest):
     """Return the next packet on sock and the time of its arrival, in Unix ns: the kernel's, or the clock's right after.
 
-    The kernel's time is not believed if it is before earliest or in the future. Raises BlockingIOError: no packet yet.
+    The kernel's time is not believed if it is before earliest or in the future. Raises socket.timeout.
     """
     if not SO_TIMESTAMPNS:
         return sock.recv(MAX_PACKET), time.time_ns()
@@ -278,10 +289,10 @@ def wait_for_reply(sock, request, started, t1, timeout):
         if left <= 0:
             but = f"; packets ignored: {ignored}, the last because {why}" if ignored else ""
             raise NoTime(f"no reply within {timeout:g} s (does a firewall block this UDP port?){but}")
+        sock.settimeout(left / SECOND)
         try:
             packet, arrived = receive(sock, t1)
-        except BlockingIOError:  # there is none yet
-            select.select([sock], [], [], left / SECOND)
+        except socket.timeout:
             continue
         why = not_the_answer(packet, request)
         if not why:
@@ -306,11 +317,11 @@ def not_the_answer(packet, request):
 def refusal(sample):
     """Return why the answer in this Sample must not be used, or None: each line a condition and its reason."""
     header = sample.header
+    if header.stratum == 0:  # RFC 5905, section 7.4; RFC 4330, section 8
+        code = reference_id(header)
+        return f"kiss-o'-death {code}: {kiss_words(code)}" if code else "kiss-o'-death without a code"
     if not 1 <= header.version <= VERSION:  # RFC 5905, section 9.2
         return f"it answers in NTP version {header.version}, which does not exist"
-    if header.stratum == 0:  # RFC 5905, section 7.4; RFC 4330, section 8
-        code = reference_id(header) or "without a code"
-        return f"kiss-o'-death, {code}: {KISS_CODES.get(code, 'its clock is not to be used')}"
     if header.leap == UNSYNCHRONIZED:  # RFC 5905, appendix A.5.1.1
         return "its clock is not synchronized (leap indicator 3)"
     if header.stratum == MAX_STRATUM:  # RFC 5905, section 7.3, figure 11
@@ -334,13 +345,18 @@ def refusal(sample):
     return None
 
 
+def kiss_words(code):
+    """Return what a kiss code means."""
+    return KISS_CODES.get(code, "a code that RFC 5905 does not explain")
+
+
 # ---------------------------------------------------------------- the result
 
 
 def measure(request, reply, t1, t4, step):
     """Return the Sample of an exchange: the arithmetic of RFC 5905, sections 8 and 9.2.
 
-    step: by how much the clock that can be set and the one that cannot differ on how long the exchange took, in ns.
+    step: by how many ns the clock that can be set and the one that cannot disagree about how long it took.
     """
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive), to_unix_ns(header.transmit)
@@ -410,23 +426,23 @@ Root distance:  {seconds(sample.root_distance)} s: the most that the offset can 
 
 
 def as_json(name, address, sample, samples):
-    """Return the same as one JSON object. Its times are in seconds: exact to 1 ns up to 100 days, as a double is."""
+    """Return the same as one JSON object, its times in seconds with nine decimals."""
     import json  # here, because no other option needs it
 
-    return json.dumps(
-        {
-            "server": printable(name),
-            "address": printable(address[0]),
-            "port": address[1],
-            "stratum": sample.header.stratum,
-            "leap": sample.header.leap,
-            "version": sample.header.version,
-            "reference_id": reference_id(sample.header),
-            "offset": sample.offset / SECOND,
-            "delay": sample.delay / SECOND,
-            "root_distance": sample.root_distance / SECOND,
-            "samples": [{"offset": one.offset / SECOND, "delay": one.delay / SECOND} for one in samples],
-        }
+    facts = {
+        "server": printable(name),
+        "address": printable(address[0]),
+        "port": address[1],
+        "stratum": sample.header.stratum,
+        "leap": sample.header.leap,
+        "version": sample.header.version,
+        "reference_id": reference_id(sample.header),
+    }
+    # json.dumps() would turn the times into floats, which lose the ns of an offset of some months.
+    times = [f'"offset": {seconds(one.offset)}, "delay": {seconds(one.delay)}' for one in (sample, *samples)]
+    return (
+        f'{json.dumps(facts)[:-1]}, {times[0]}, "root_distance": {seconds(sample.root_distance)}, '
+        f'"samples": [{{{"}, {".join(times[1:])}}}]}}'
     )
 
 
@@ -450,7 +466,7 @@ def reference_id_lines(header):
     if header.reference_id == bytes(4):
         return ["0: not set"]
     if header.stratum == 0:
-        return [f"{text}: a kiss code", KISS_CODES.get(text, "which RFC 5905 does not explain")]
+        return [f"{text}: a kiss code:", kiss_words(text)]
     if header.stratum == 1:
         return [f"{text}: its reference clock"]
     return [f"{text}: the address of its own server", "(IPv6: a hash of it; 127.127.x.x: a clock)"]
@@ -474,16 +490,16 @@ def dissect(packet):
     """Return a packet of 48 bytes or more in lines: each word as xxd -g 4 shows it, the field's name, what it says."""
     header = unpack(packet)
     kind = {CLIENT: "Request", SERVER: "Reply"}.get(header.mode, "Packet, neither request nor reply")
-    echoed = "the request's transmit timestamp, sent back:" if header.mode == SERVER else None
-    random = "random bits, no time, if this client sent it:" if header.mode == CLIENT else None
-    lines = [f"{kind}, {len(packet)} bytes:"]
-    at = 0
+    echo_remark = "the request's transmit timestamp, sent back:" if header.mode == SERVER else None
+    random_remark = "random bits, no time, if this client sent it:" if header.mode == CLIENT else None
 
     def power(exponent):
         unset = exponent == 0 and header.mode == CLIENT
         return "0: not set" if unset else f"{exponent}: 2^{exponent} s = {2.0**exponent:.3g} s"
 
-    for words, name, meaning in (
+    lines = [f"{kind}, {len(packet)} bytes:"]
+    words = [f"{at:2}  {packet[at : at + 4].hex()}" for at in range(0, HEADER.size, 4)]
+    for size, name, meaning in (  # size: how many words begin with this field; 0 where it is within one
         (1, "leap indicator", [f"{header.leap:02b}...... = {header.leap}: {LEAPS[header.leap]}"]),
         (0, "version", [f"..{header.version:03b}... = {header.version}"]),
         (0, "mode", [f".....{header.mode:03b} = {header.mode}: {MODES[header.mode]}"]),
@@ -494,15 +510,13 @@ def dissect(packet):
         (1, "root dispersion", [f"{header.root_dispersion} * 2^-16 s = {header.root_dispersion / 2**16:.6f} s"]),
         (1, "reference ID", reference_id_lines(header)),
         (2, "reference timestamp", timestamp_lines(header.reference)),
-        (2, "originate timestamp", timestamp_lines(header.originate, echoed)),
+        (2, "originate timestamp", timestamp_lines(header.originate, echo_remark)),
         (2, "receive timestamp", timestamp_lines(header.receive)),
-        (2, "transmit timestamp", timestamp_lines(header.transmit, random)),
+        (2, "transmit timestamp", timestamp_lines(header.transmit, random_remark)),
     ):
-        for i in range(max(words, len(meaning))):
-            place = f"{at:2}  {packet[at : at + 4].hex()}" if i < words else ""
-            at += 4 if i < words else 0
-            line = f"{place:12}  {name if i == 0 else '':20}{meaning[i] if i < len(meaning) else ''}"
-            lines.append(line.rstrip())
+        rows = itertools.zip_longest(words[:size], [name], meaning, fillvalue="")
+        lines += [f"{word:12}  {label:20}{text}".rstrip() for word, label, text in rows]
+        words = words[size:]
     if len(packet) > HEADER.size:
         lines.append(f"{HEADER.size}  and {len(packet) - HEADER.size} bytes more: extension fields or a MAC, not shown")
     return lines
@@ -601,7 +615,8 @@ def command_line():
         # Left to itself argparse asks for the terminal's width, and imports half the standard library to do so.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
     )
-    parser.error = lambda message: fail(f"{message} (see ntp_client.py --help)", status=2)
+    parser.error = lambda message: fail(f"{message:.300} (see ntp_client.py --help)", status=2)
+    parser.print_help = lambda: print(parser.format_help(), end="")  # argparse's own hides that the disk is full
     family = parser.add_mutually_exclusive_group()
     family.add_argument("-4", dest="family", action="store_const", const=socket.AF_INET, default=0, help="use IPv4")
     family.add_argument("-6", dest="family", action="store_const", const=socket.AF_INET6, help="use IPv6")
@@ -637,7 +652,7 @@ def resolve(name, port, family):
 
 
 def ask(servers, options):
-    """Yield (number, socket address, Sample or NoTime) for every packet sent, until options.n samples were taken.
+    """Yield (number, socket address, Sample or None, why there is none) for every packet sent.
 
     A sample is asked of one server after another until one gives it; that one is asked for the rest of them. A server
     that says stop is asked no more.
@@ -647,37 +662,39 @@ def ask(servers, options):
             time.sleep(options.i)
         for server in list(servers):
             try:
-                result = exchange(*server, options.t)
-                servers = [server]
-            except NoTime as error:
-                result = error
-                if isinstance(error, KissOfDeath):
+                sample = exchange(*server, options.t)
+            except NoTime as why:
+                if isinstance(why, KissOfDeath):
                     servers.remove(server)
-            yield number, server[1], result
-            if isinstance(result, Sample):
+                yield number, server[1], None, why
+            else:
+                servers = [server]
+                yield number, server[1], sample, None
                 break
 
 
 def main():
     """Ask, and print the result. Return the exit status."""
+    if sys.stdout is None:
+        fail("standard output is closed")
     options = command_line()
     if options.decode is not None:
         print(*dissect(read_packet(options.decode)), sep="\n")
         return 0
+
     servers = resolve(options.server, options.port, options.family)
     show_lines = options.n > 1 and not options.json
-    samples = []
-    for number, address, result in ask(servers, options):
-        if isinstance(result, Sample):
-            samples.append(result)
-            server = address
-            line = f"offset {seconds(result.offset, '+')} s, delay {seconds(result.delay)} s"
-        else:
-            line = f"lost: {result}"
+    samples, answered = [], None
+    for number, address, sample, why in ask(servers, options):
+        line = f"lost: {why}"
+        if sample:
+            samples.append(sample)
+            answered = address
+            line = f"offset {seconds(sample.offset, '+')} s, delay {seconds(sample.delay)} s"
         if show_lines:
             print(f"sample {number}: {printable(address[0])}: {line}", flush=True)
-        elif not isinstance(result, Sample):
-            complain(f"{address[0]} port {address[1]}: {result}")
+        elif why:
+            complain(f"{address[0]} port {address[1]}: {why}")
 
     if not samples:
         if show_lines:
@@ -685,26 +702,24 @@ def main():
         return 1
     try:
         best = choose(samples)
-    except NoTime as error:
-        fail(str(error))
+    except NoTime as why:
+        fail(str(why))
     if options.json:
-        print(as_json(options.server, server, best, samples))
+        print(as_json(options.server, answered, best, samples))
     else:
-        print(report(options.server, server, best))
+        print(report(options.server, answered, best))
     if options.v:
         print("", *dissect(best.request), "", *dissect(best.reply), "", arithmetic(best), sep="\n")
     return 0
 
 
 if __name__ == "__main__":
-    if sys.stdout is None:
-        fail("standard output is closed")
     try:
         try:
             status = main()
         except SystemExit as leaving:  # after the help, or fail()
             status = leaving.code
-        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
+        print(end="", flush=True)  # here, where a full disk or a closed pipe can still be reported
     except OSError as error:
         complain(f"cannot write the result: {error.strerror}")
         status = 1

@@ -69,22 +69,24 @@ def reply_to(request, offset=0, **changes):
     return HEADER.pack(first_byte, *(fields[name] for name in FIELDS.split()))
 
 
-def honest(request, offset=0, delay=0):
-    """Answer as a real server does, from a clock that is offset ns ahead, over a way back that takes delay s."""
-    reply = reply_to(request, offset)
-    time.sleep(delay)
-    return [reply]
+def honest(request, offset=0):
+    """Answer as a real server does, from a clock that is offset ns ahead."""
+    return [reply_to(request, offset)]
 
 
 class FakeServer:
-    """A UDP server on its own thread while a with block lasts; what it was sent is in requests."""
+    """A UDP server on its own thread while a with block lasts; what it was sent is in requests.
 
-    def __init__(self, behaviour=honest, host="127.0.0.1", port=0):
+    Every datagram leaves delay s after the behaviour made it, as over a slow way back.
+    """
+
+    def __init__(self, behaviour=honest, host="127.0.0.1", port=0, delay=0):
         self.behaviour = behaviour
+        self.delay = delay
         self.requests = []
         self.answered = threading.Event()  # set when the first request has got what it gets
         self.fault = None
-        self.stopping = False
+        self.stopping = threading.Event()
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self.socket.bind((host, port))
@@ -99,7 +101,7 @@ class FakeServer:
         return self
 
     def __exit__(self, kind, error, traceback):
-        self.stopping = True
+        self.stopping.set()
         self.socket.sendto(b"", (self.host, self.port))  # wakes the thread
         self.thread.join()
         self.socket.close()
@@ -112,13 +114,14 @@ class FakeServer:
             try:
                 data, client = self.socket.recvfrom(65536)
                 request = Request(data, client, time.time_ns())
-                if self.stopping:
+                if self.stopping.is_set():
                     return
                 if len(data) < HEADER.size:
                     continue
                 self.requests.append(request)
                 for datagram in self.behaviour(request):
-                    self.socket.sendto(datagram, client)
+                    if not self.stopping.wait(self.delay):
+                        self.socket.sendto(datagram, client)
                 self.answered.set()
             except ConnectionError:
                 continue  # Windows says here that an earlier reply found nobody there
@@ -169,22 +172,28 @@ def main():
     parser.add_argument("--port", type=int, default=0, help="the UDP port (default: a free one)")
     parser.add_argument("--offset", type=seconds, default=0, metavar="SECONDS", help="how far its clock is ahead")
     parser.add_argument("--delay", type=seconds, default=0, metavar="SECONDS", help="how late its replies leave")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="run with host and port added")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="a command to run, with host and port added")
     arguments = parser.parse_args()
     if not 0 <= arguments.port <= 65535:
         parser.error("argument --port: ports go from 1 to 65535")
     if not 0 <= arguments.delay <= 60 * 10**9:
         parser.error("argument --delay: from 0 to 60 s")
 
-    behaviour = functools.partial(honest, offset=arguments.offset, delay=arguments.delay / 10**9)
+    behaviour = functools.partial(honest, offset=arguments.offset)
     try:
-        with FakeServer(behaviour, port=arguments.port) as server:
-            if arguments.command:
-                return run([*arguments.command, server.host, str(server.port)], server.answered)
+        server = FakeServer(behaviour, port=arguments.port, delay=arguments.delay / 10**9)
+    except OSError as error:
+        print(f"fake_ntp_server.py: error: port {arguments.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    try:
+        with server:
+            if command:
+                return run([*command, server.host, str(server.port)], server.answered)
             print(f"serving NTP on {server.host} port {server.port}; Ctrl-C stops it", flush=True)
             threading.Event().wait()
     except OSError as error:
-        print(f"fake_ntp_server.py: error: port {arguments.port}: {error.strerror}", file=sys.stderr)
+        print(f"fake_ntp_server.py: error: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

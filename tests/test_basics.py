@@ -61,7 +61,7 @@ def test_there_is_no_record_before_the_first(count):
 @pytest.mark.parametrize("count", ["65537", str(2**58), str(2**63), "9" * 4000])
 def test_there_is_no_record_after_the_last(count):
     result = basics("x", count)
-    assert_error(result, 1, "no such record", "65536 records")
+    assert_error(result, 1, "no such record", "records in it: 65536")
     assert result.stdout == f"x\n{count}\nx{count}\n"
 
 
@@ -97,7 +97,7 @@ def test_an_unreadable_data_file_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "holds 0 records"), (bytes(8), "0 records and 8 bytes of another"), (bytes(24), "1 records and 8 bytes")],
+    [(b"", "in it: 0"), (bytes(8), "in it: 0 and 8 bytes of another"), (bytes(24), "in it: 1 and 8 bytes of another")],
 )
 def test_a_record_that_is_cut_off_is_not_there(tmp_path, content, words):
     (tmp_path / DATA).write_bytes(content)
@@ -132,11 +132,12 @@ def test_record_one_thousand_million_of_a_16_gb_file_is_read_without_reading_the
     assert basics("x", count, cwd=tmp_path).returncode == 0
 
 
-def test_arguments_that_the_terminal_cannot_show_are_no_traceback():
-    for encoding in ("ascii", "utf-8"):
-        result = basics("\xe9\udcff", "5", env={**ENVIRONMENT, "PYTHONIOENCODING": encoding})
+@pytest.mark.parametrize("locale", [{}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "0", "LC_ALL": "C"}])
+def test_arguments_that_are_not_text_or_not_the_terminals_are_printed_as_they_are(locale):
+    for argument in ("\xe9", "\udcff", "\x1b[0m"):
+        result = basics(argument, "5", env={**ENVIRONMENT, **locale})
         assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("\xe9")
+        assert result.stdout.startswith(f"{argument}\n5\n{argument}5\n8: 5\n")
 
 
 @pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}])
@@ -165,6 +166,18 @@ def test_a_closed_stdout_is_reported():
 def test_a_closed_stderr_does_not_send_errors_to_stdout():
     result = basics("x", "five", stderr=None, preexec_fn=lambda: os.close(2))
     assert (result.returncode, result.stdout) == (2, "x\nfive\n")
+
+
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_a_full_stderr_leaves_the_exit_status(buffering):
+    if not pathlib.Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    environment = {**ENVIRONMENT, **buffering}
+    with open("/dev/full", "w") as full:
+        assert basics("x", "five", stderr=full, env=environment).returncode == 2
+        assert basics("x", stderr=full, env=environment).returncode == 2
+        assert basics("x", "5", stdout=full, stderr=full, env=environment).returncode == 1
+        assert basics("x", "5", stderr=full, stdout=None, preexec_fn=lambda: os.close(1)).returncode == 1
 
 
 def test_both_data_files_are_what_make_sample_data_writes(tmp_path):

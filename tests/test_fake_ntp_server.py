@@ -1,11 +1,11 @@
 """The fake server as a command for people."""
 
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -45,6 +45,17 @@ def test_its_replies_are_late_by_the_delay_and_half_of_that_is_how_wrong_the_off
     assert -delay / 2 <= offset(result) < -0.09
 
 
+def test_it_ends_with_the_command_even_if_a_late_reply_is_still_to_be_sent():
+    started = time.monotonic()
+    result = run(SERVER, "--delay", "50", sys.executable, "ntp_client.py", "-t", "0.2")
+    assert result.returncode == 1
+    assert time.monotonic() - started < 25
+
+
+def test_two_dashes_end_its_own_options():
+    assert run(SERVER, "--", "echo", "hi").stdout.startswith("hi 127.0.0.1 ")
+
+
 @pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)])
 def test_it_exits_with_the_status_of_the_command(script, status):
     assert run(SERVER, "sh", "-c", script).returncode == status
@@ -81,8 +92,7 @@ def test_without_a_command_it_tells_its_address_and_serves_until_ctrl_c():
 
 @pytest.mark.parametrize("netcat", ["nc.traditional", "nc.openbsd"])
 def test_netcat_gets_a_reply_to_the_request_in_packet_binary(netcat):
-    path = os.environ.get("PATH", "") + ":/bin"
-    if not shutil.which(netcat, path=path):
+    if not shutil.which(netcat):
         pytest.skip(f"{netcat} is not installed (Debian package netcat-{netcat.split('.')[1]})")
     with open(TOP / "packet.binary", "rb") as packet:
         command = [sys.executable, TOP / SERVER, netcat, "-q", "1", "-u"]

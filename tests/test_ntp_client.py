@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 
 import pytest
 
@@ -69,6 +70,44 @@ def test_a_server_that_is_behind_is_said_to_be(ask):
     assert re.search(r"Offset: +-3(600\.0|599\.9)\d+ s: this computer's clock is ahead", result.stdout)
 
 
+def test_two_clocks_that_agree_are_said_to():
+    header = ntp_client.unpack(reply_to(Request(bytes(48), None, time.time_ns())))
+    sample = ntp_client.Sample(b"", b"", header, 0, 0, 0, 0, 0, 0, 0, 0)
+    assert "Offset:         +0.000000000 s: the two clocks agree\n" in ntp_client.report("a", ("b", 123), sample)
+
+
+def test_a_name_that_a_terminal_would_obey_is_escaped(fake_server):
+    server = fake_server()
+    patch = """
+real = socket.getaddrinfo
+socket.getaddrinfo = lambda name, *others: real(b"127.0.0.1", *others)
+"""
+    for options in ([], ["--json"]):
+        text = patched_client(patch, *options, "\x1b[2J\x7f", server.port).stdout.replace("\n", "")
+        assert r"\x1b[2J\x7f" in text.replace("\\\\", "\\")
+        assert text.isprintable()
+
+
+def test_even_if_all_random_bits_were_zero_there_is_a_timestamp(fake_server):
+    server = fake_server()
+    patch = "import os; os.urandom = bytes"
+    assert patched_client(patch, server.host, server.port).returncode == 0
+    assert server.requests[0].data[40:] == bytes(7) + b"\x01"
+
+
+def test_the_way_out_is_warmed_up_by_a_packet_to_itself_and_by_no_other_to_the_server(fake_server):
+    server = fake_server()
+    patch = """
+real = socket.socket.send
+def send(self, data):
+    print("itself" if self.getpeername() == self.getsockname() else "the server", file=sys.stderr)
+    return real(self, data)
+socket.socket.send = send
+"""
+    assert patched_client(patch, server.host, server.port).stderr == "itself\nthe server\n"
+    assert len(server.requests) == 1
+
+
 def test_the_request_tells_nothing_but_version_mode_and_64_random_bits(fake_server):
     server = fake_server()
     for _ in range(3):
@@ -102,9 +141,15 @@ def test_json_is_one_object_and_nothing_else(ask):
     assert shown["samples"] == [{"offset": shown["offset"], "delay": shown["delay"]}]
 
 
-def test_json_has_nanoseconds(ask):
-    shown = json.loads(ask(honest, "--json").stdout)
-    assert round(shown["delay"] * SECOND) == pytest.approx(shown["delay"] * SECOND, abs=1e-6)
+def test_json_has_every_nanosecond_of_the_greatest_offset(fake_server):
+    server = fake_server(lambda request: [reply_to(request, offset=2_000_000_000 * SECOND)])
+    patch = "real = time.time_ns; time.time_ns = lambda: real() - 1_700_000_000 * 10**9"
+    text = patched_client(patch, "--json", server.host, server.port).stdout
+    shown = json.loads(text, parse_float=Decimal)
+    for name in ("offset", "delay", "root_distance"):
+        assert shown[name].as_tuple().exponent == -9
+    assert abs(shown["offset"] - 3_700_000_000) < 1
+    assert shown["samples"] == [{"offset": shown["offset"], "delay": shown["delay"]}]
 
 
 def test_errors_of_a_json_run_are_on_stderr(ask):
@@ -236,11 +281,12 @@ def test_ctrl_c_ends_it_with_status_130_and_no_traceback(fake_server):
 
 
 @linux_only
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}])
 @pytest.mark.parametrize("options", [[], ["--json"], ["-n", "2", "-i", "0"], ["--help"]])
-def test_a_full_disk_is_reported(fake_server, options):
+def test_a_full_disk_is_reported(fake_server, options, buffering):
     server = fake_server()
     with open("/dev/full", "w") as full:
-        result = client(*options, server.host, server.port, stdout=full)
+        result = client(*options, server.host, server.port, stdout=full, env={**ENVIRONMENT, **buffering})
     assert_one_error_line(result, 1, "cannot write the result", "No space left")
 
 
@@ -266,6 +312,8 @@ def test_a_closed_or_full_stderr_leaves_the_exit_status(fake_server):
     assert (result.returncode, result.stdout) == (1, "")
     with open("/dev/full", "w") as full:
         assert client("-n", "x", stderr=full).returncode == 2
+        assert client("", stdout=full, stderr=full).returncode == 1
+        assert client("", stderr=full, stdout=None, preexec_fn=lambda: os.close(1)).returncode == 1
 
 
 # ---------------------------------------------------------------- what is ignored while it waits
@@ -366,10 +414,10 @@ REFUSED = {
     "version 0": ({"version": 0}, "version 0"),
     "version 5": ({"version": 5}, "version 5"),
     "version 7": ({"version": 7}, "version 7"),
-    "no stratum and no code": ({"stratum": 0, "reference_id": bytes(4)}, "kiss-o'-death, without a code"),
-    "a code of control bytes": ({"stratum": 0, "reference_id": b"\x1b[2J"}, r"kiss-o'-death, \x1b[2J: "),
-    "a code with a zero inside": ({"stratum": 0, "reference_id": b"\x00\xff\nA"}, r"kiss-o'-death, \x00\xff\nA: "),
-    "an experimental code": ({"stratum": 0, "reference_id": b"XABC"}, "kiss-o'-death, XABC: "),
+    "no stratum and no code": ({"stratum": 0, "reference_id": bytes(4)}, "kiss-o'-death without a code"),
+    "a code of control bytes": ({"stratum": 0, "reference_id": b"\x1b[2J"}, r"kiss-o'-death \x1b[2J: "),
+    "a code with a zero inside": ({"stratum": 0, "reference_id": b"\x00\xff\nA"}, r"kiss-o'-death \x00\xff\nA: "),
+    "an experimental code": ({"stratum": 0, "reference_id": b"XABC"}, "kiss-o'-death XABC: "),
     "leap indicator 3": ({"leap": 3}, "not synchronized (leap indicator 3)"),
     "stratum 16": ({"stratum": 16}, "not synchronized (stratum 16)"),
     "stratum 17": ({"stratum": 17}, "its stratum, 17, is reserved"),
@@ -396,7 +444,7 @@ def test_it_is_refused_and_the_reason_given(ask, what):
 @pytest.mark.parametrize("code", sorted(ntp_client.KISS_CODES))
 def test_every_kiss_code_is_named_and_explained(ask, code):
     result = ask(changed(stratum=0, reference_id=code.encode(), receive=0, transmit=0, leap=3))
-    assert_one_error_line(result, 1, f"kiss-o'-death, {code}: {ntp_client.KISS_CODES[code]}")
+    assert_one_error_line(result, 1, f"kiss-o'-death {code}: {ntp_client.KISS_CODES[code]}")
 
 
 def test_the_kiss_codes_are_those_of_the_rfc():
@@ -490,17 +538,13 @@ SAMPLE = re.compile(r"sample (\d+): 127\.0\.0\.1: offset ([+-]\d+\.\d{9}) s, del
 
 def test_every_sample_is_a_line_and_the_one_with_the_least_delay_is_the_result(fake_server):
     def slow_but_for_the_second(request):
-        if len(server.requests) != 2:
-            time.sleep(0.03)  # the reply lags behind the time in it: offset and delay are off
+        if len(server.requests) == 2:
+            return [reply_to(request, root_dispersion=65536)]  # the least delay, although not the least root distance
+        reply = reply_to(request)
+        time.sleep(0.03)  # the reply lags behind the time in it: offset and delay are off
         return [reply]
 
-    def behaviour(request):
-        nonlocal reply
-        reply = reply_to(request)
-        return slow_but_for_the_second(request)
-
-    reply = None
-    server = fake_server(behaviour)
+    server = fake_server(slow_but_for_the_second)
     result = client("-n", 3, "-i", 0, server.host, server.port)
     assert (result.returncode, result.stderr) == (0, "")
     lines = [SAMPLE.fullmatch(line) for line in result.stdout.splitlines()[:3]]
@@ -555,6 +599,13 @@ def test_each_sample_is_shown_when_it_comes(fake_server):
     assert in_time == [True]
 
 
+def test_a_computer_with_very_many_open_files_can_ask_too(fake_server):
+    server = fake_server()
+    limit = "import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000))"
+    result = patched_client(f"{limit}; [os.dup(0) for _ in range(1100)]", server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_the_interval_is_kept_between_samples(fake_server):
     server = fake_server()
     assert client("-n", 2, "-i", "0.5", server.host, server.port).returncode == 0
@@ -596,6 +647,16 @@ def test_a_server_that_says_stop_is_not_asked_again(fake_server, code):
     assert result.returncode == 0  # two samples were had
     assert len(server.requests) == 3
     assert "sample 3: 127.0.0.1: lost: kiss-o'-death" in result.stdout
+
+
+def test_nobody_waits_for_the_next_sample_of_a_server_that_said_stop(fake_server):
+    server = fake_server(changed(stratum=0, reference_id=b"DENY", version=7))  # whatever else is wrong with it
+    started = time.monotonic()
+    result = client("-n", 2, "-i", 40, server.host, server.port)
+    assert time.monotonic() - started < 20
+    assert "lost: kiss-o'-death DENY: access denied by the server; it is not asked again\n" in result.stdout
+    assert_one_error_line(result, 1, "no sample gave the time")
+    assert len(server.requests) == 1
 
 
 @linux_only
@@ -647,6 +708,21 @@ def test_a_clock_that_is_set_while_the_reply_is_on_its_way_gives_no_result(fake_
     assert_one_error_line(result, 1, "clock was set")
 
 
+@pytest.mark.parametrize("pause", [0, 1, 2])
+def test_a_process_that_is_interrupted_while_it_reads_the_clocks_does_not_take_that_for_a_step(fake_server, pause):
+    server = fake_server()
+    patch = f"""
+real, readings = time.monotonic_ns, []
+def interrupted():
+    readings.append(real())
+    if len(readings) % 6 == {pause}:  # one or none of every three pairs of readings
+        time.sleep(0.003)
+    return real()
+time.monotonic_ns = interrupted
+"""
+    assert patched_client(patch, server.host, server.port).stderr == ""
+
+
 @pytest.mark.parametrize("step", [200_000, -200_000])
 def test_a_step_too_small_to_tell_is_in_the_root_distance(fake_server, step):
     def exact_but_slow(request):  # so slow that a step back does not make the delay negative
@@ -663,26 +739,25 @@ NO_TIMESTAMPS = {
     "a kernel that refuses": "def no(*_): raise OSError(92, 'Protocol not available')\nsocket.socket.setsockopt = no",
     "a kernel that gives none": "socket.socket.setsockopt = lambda *_: None",
     "another system": "sys.platform = 'win32'; socket.socket.recvmsg = None",
-    "a kernel whose clock is wrong": """
-import struct
-for constant in ("@ll",):
-    real = socket.socket.recvmsg
-    def recvmsg(self, *sizes):
-        packet, notes, flags, address = real(self, *sizes)
-        return packet, [(level, kind, struct.pack("@ll", SECONDS, 0)) for level, kind, _ in notes], flags, address
-    socket.socket.recvmsg = recvmsg
-""",
 }
+for when, seconds in (("the past", "0"), ("the future", "2**40")):
+    NO_TIMESTAMPS[f"a kernel whose clock is in {when}"] = f"""
+import struct
+real = socket.socket.recvmsg
+def recvmsg(self, *sizes):
+    packet, notes, flags, address = real(self, *sizes)
+    return packet, [(level, kind, struct.pack("@ll", {seconds}, 0)) for level, kind, _ in notes], flags, address
+socket.socket.recvmsg = recvmsg
+"""
 
 
 @linux_only
 @pytest.mark.parametrize("what", NO_TIMESTAMPS)
 def test_without_the_kernels_receive_timestamp_it_reads_the_clock(fake_server, what):
     server = fake_server()
-    for seconds in ("0", "2**40"):
-        result = patched_client(NO_TIMESTAMPS[what].replace("SECONDS", seconds), "--json", server.host, server.port)
-        assert (result.returncode, result.stderr) == (0, "")
-        assert abs(json.loads(result.stdout)["offset"]) < json.loads(result.stdout)["root_distance"]
+    result = patched_client(NO_TIMESTAMPS[what], "--json", server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert abs(json.loads(result.stdout)["offset"]) < json.loads(result.stdout)["root_distance"]
 
 
 @linux_only
@@ -760,19 +835,23 @@ def test_decode_agrees_with_tshark(tmp_path):
             pytest.skip(f"{program} is not installed (Debian package tshark)")
     dump = "0000 " + CAPTURED.hex(" ")
     subprocess.run(["text2pcap", "-q", "-u", "123,123", "-", tmp_path / "c.pcap"], input=dump, text=True, check=True)
-    names = "flags.li flags.vn flags.mode stratum ppoll rootdelay rootdispersion refid reftime org rec xmt".split()
+    names = "flags.li flags.vn flags.mode stratum ppoll precision rootdelay rootdispersion".split()
+    names += "refid reftime org rec xmt".split()
     fields = [option for name in names for option in ("-e", f"ntp.{name}")]
     command = ["tshark", "-r", tmp_path / "c.pcap", "-T", "fields", "-E", "separator=|", *fields]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout.strip()
     seen = dict(zip(names, told.split("|")))
-    header = ntp_client.unpack(CAPTURED)
-    assert [int(seen[name], 0) for name in names[:5]] == [*header[:5]]
-    assert [int(seen[name], 0) for name in names[5:7]] == [header.root_delay, header.root_dispersion]
-    assert seen["refid"].replace(":", "") == header.reference_id.hex()
-    for name, stamp in zip(names[8:], header[9:]):
+    text = decode(tmp_path, CAPTURED).stdout
+    shown = dict(re.findall(r"^.{14}(\w[\w ]*\w) +(?:[01.]{8} = )?(-?\d+)\b", text, re.MULTILINE))
+    for name, ours in zip(names[:8], [*shown]):  # both in the order of the header
+        assert int(seen[name], 0) % 256 == int(shown[ours]) % 256, name  # tshark's precision has lost its sign
+    assert len(shown) >= 8
+    assert socket.inet_ntoa(bytes.fromhex(seen["refid"].replace(":", ""))) in text
+    for name, date in zip(names[9:], re.findall(r"= (\d{4}-.*) UTC", text)):
         when, ns = re.fullmatch(r"(.*)\.(\d{9}) UTC", seen[name]).groups()
-        whole = calendar.timegm(time.strptime(when, "%b %d, %Y %H:%M:%S"))
-        assert abs(whole * SECOND + int(ns) - ntp_client.to_unix_ns(stamp)) <= 1  # tshark rounds down
+        theirs = calendar.timegm(time.strptime(when, "%b %d, %Y %H:%M:%S")) * SECOND + int(ns)
+        ours = calendar.timegm(time.strptime(date[:19], "%Y-%m-%d %H:%M:%S")) * SECOND + int(date[20:])
+        assert abs(theirs - ours) <= 1, name  # tshark rounds down
 
 
 def test_v_shows_the_same_lines_for_a_reply_as_decode_does(ask, tmp_path):
@@ -980,5 +1059,5 @@ def test_the_scripts_import_nothing_that_is_not_in_the_standard_library_nor_what
         text = pathlib.Path(TOP / script).read_text()
         imported = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE))
         assert imported <= {
-            "argparse", "collections", "json", "os", "select", "socket", "struct", "sys", "time",
+            "argparse", "collections", "itertools", "json", "os", "socket", "struct", "sys", "time",
         }  # fmt: skip

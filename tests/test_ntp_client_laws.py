@@ -67,6 +67,7 @@ def test_the_offset_is_right_to_half_the_delay_and_the_root_distance_says_so(t2,
     assert sample.delay == there + back
     assert abs(sample.offset - offset) <= (there + back + 1) // 2
     assert abs(sample.offset - offset) <= sample.root_distance
+    assert sample.dispersion >= (t4 - t1) * 15 // 10**6  # RFC 5905, section 9.2: what the clocks may have drifted
     if abs(offset) > (there + back + 1) // 2:
         assert (sample.offset > 0) == (offset > 0)
 
@@ -81,10 +82,38 @@ def test_whatever_the_bytes_a_reply_is_measured_and_judged_without_a_fault(reply
         assert sample.t2 <= sample.t3
 
 
-@given(st.binary(min_size=0, max_size=100), st.binary(min_size=48, max_size=48))
-def test_nothing_that_lacks_the_random_bits_is_the_answer(packet, request):
-    why = ntp_client.not_the_answer(packet, request)
-    assert why or packet[24:32] == request[40:48]
+@given(st.binary(min_size=47, max_size=49), st.booleans(), st.binary(min_size=48, max_size=48))
+def test_only_48_bytes_of_mode_4_with_the_random_bits_are_the_answer(packet, echoed, request):
+    if echoed:
+        packet = packet[:24] + request[40:48] + packet[32:]
+    is_the_answer = len(packet) >= 48 and packet[0] % 8 == 4 and packet[24:32] == request[40:48]
+    assert (ntp_client.not_the_answer(packet, request) is None) == is_the_answer
+
+
+def sample(offset, delay, root_distance, t4=0):
+    """Return a Sample of which only these count."""
+    return ntp_client.Sample(b"", b"", None, 0, 0, 0, t4, offset, delay, 0, root_distance)
+
+
+spans = st.integers(0, 10**9)
+
+
+@given(st.integers(-(10**9), 10**9), spans, spans, st.integers(0, 10**12))
+def test_samples_contradict_each_other_exactly_when_no_offset_suits_both(offset, one, other, later):
+    best = sample(0, 1, one)
+    drift = later // 2000  # 500 parts in a million
+    samples = [sample(offset, 2, other, t4=later), best]
+    if abs(offset) > one + other + drift:
+        with pytest.raises(ntp_client.NoTime, match="contradict"):
+            ntp_client.choose(samples)
+    else:
+        assert ntp_client.choose(samples) is best
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(0, 10**9))
+def test_a_negative_delay_does_not_make_the_root_distance_smaller(delay, dispersion):
+    header = ntp_client.unpack(bytes(48))
+    assert sum(ntp_client.error_terms(header, delay, dispersion)) == dispersion + max(0, (delay + 1) // 2)
 
 
 @given(st.text())
