@@ -616,7 +616,6 @@ def command_line():
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
     )
     parser.error = lambda message: fail(f"{message:.300} (see ntp_client.py --help)", status=2)
-    parser.print_help = lambda: print(parser.format_help(), end="")  # argparse's own hides that the disk is full
     family = parser.add_mutually_exclusive_group()
     family.add_argument("-4", dest="family", action="store_const", const=socket.AF_INET, default=0, help="use IPv4")
     family.add_argument("-6", dest="family", action="store_const", const=socket.AF_INET6, help="use IPv6")
