@@ -100,7 +100,7 @@ def test_the_way_out_is_warmed_up_by_a_packet_to_itself_and_by_no_other_to_the_s
     patch = """
 real = socket.socket.send
 def send(self, data):
-    print("itself" if self.getpeername() == self.getsockname() else "the server", file=sys.stderr)
+    print("itself" if self.getpeername() == self.getsockname() else "the server", file=sys.stderr, flush=True)
     return real(self, data)
 socket.socket.send = send
 """
