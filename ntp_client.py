@@ -90,14 +90,18 @@ MODES = (  # figure 10
 # ---------------------------------------------------------------- the time format
 
 
+def in_era_1(timestamp):
+    """Return whether a 64-bit NTP timestamp is of 2036-02-07 or later: its first bit is clear (RFC 4330, section 3)."""
+    return timestamp < 1 << 63
+
+
 def to_unix_ns(timestamp):
     """Return a 64-bit NTP timestamp as Unix time in ns, rounded to the nearest: 1968-01-20 to 2104-02-26.
 
     A timestamp has 32 bits of seconds since the prime epoch and 32 of fraction. The seconds wrap on
-    2036-02-07, so it is the first bit that tells the era, as RFC 4330, section 3 has it: set, the time is
-    before that day; clear, it is after. This computer's clock, which may be wrong, is not asked.
+    2036-02-07. Which era it is the timestamp tells by itself: this computer's clock may be wrong.
     """
-    if timestamp < 1 << 63:
+    if in_era_1(timestamp):
         timestamp += 1 << 64
     return ((timestamp * SECOND + (1 << 31)) >> 32) - UNIX_EPOCH
 
@@ -110,6 +114,20 @@ def short_to_ns(value):
 def power_to_ns(exponent):
     """Return 2**exponent s in ns, rounded up (the form of poll and precision; RFC 5905, section 7.3)."""
     return SECOND << exponent if exponent >= 0 else -(-SECOND >> -exponent)
+
+
+def seconds(ns, sign=""):
+    """Return ns as seconds with nine decimals; sign "+" shows it on positive ones too."""
+    return f"{'-' if ns < 0 else sign}{abs(ns) // SECOND}.{abs(ns) % SECOND:09d}"
+
+
+def utc(unix_ns):
+    """Return a Unix time in ns as the date and the time of day, in UTC."""
+    whole, ns = divmod(unix_ns, SECOND)
+    # The calendar repeats every 400 years. So no time is before 1970 here: not every system's gmtime() can do those.
+    cycles, rest = divmod(whole, 146_097 * 86_400)
+    moment = time.gmtime(rest)
+    return f"{moment.tm_year + 400 * cycles}-{time.strftime('%m-%d %H:%M:%S', moment)}.{ns:09d} UTC"
 
 
 # ---------------------------------------------------------------- the packet
@@ -165,6 +183,11 @@ def reference_id(header):
     if header.stratum < 2:
         return printable(header.reference_id.rstrip(b"\0").decode("latin-1"))
     return ".".join(str(byte) for byte in header.reference_id)
+
+
+def kiss_words(code):
+    """Return what a kiss code means."""
+    return KISS_CODES.get(code, "a code that RFC 5905 does not explain")
 
 
 # ---------------------------------------------------------------- the exchange
@@ -258,6 +281,11 @@ def clock_difference():
     return min(readings)[1]
 
 
+def clock_resolution():
+    """Return the step in which this computer's clock counts, in ns: 1 on Linux, up to 15.6 million on Windows."""
+    return max(1, round(time.get_clock_info("time").resolution * SECOND))
+
+
 def receive(sock, earliest):
     """Return the next packet on sock and the time of its arrival, in Unix ns: the kernel's, or the clock's right after.
 
@@ -279,8 +307,8 @@ def receive(sock, earliest):
 def wait_for_reply(sock, request, started, t1, timeout):
     """Return the answer to request and the time of its arrival, in Unix ns.
 
-    What cannot be the answer is ignored: who cannot read the request can neither answer in the server's place nor
-    prolong the wait. Raises NoTime when no answer came within timeout s of started (ns of the monotonic clock).
+    What cannot be the answer is ignored: somebody who cannot read the request can neither answer in the server's
+    place nor prolong the wait. Raises NoTime when none came within timeout s of started (ns of the monotonic clock).
     """
     deadline = started + round(timeout * SECOND)
     ignored, why = 0, None
@@ -345,11 +373,6 @@ def refusal(sample):
     return None
 
 
-def kiss_words(code):
-    """Return what a kiss code means."""
-    return KISS_CODES.get(code, "a code that RFC 5905 does not explain")
-
-
 # ---------------------------------------------------------------- the result
 
 
@@ -388,26 +411,7 @@ def choose(samples):
     return best
 
 
-def clock_resolution():
-    """Return the step in which this computer's clock counts, in ns: 1 on Linux, up to 15.6 million on Windows."""
-    return max(1, round(time.get_clock_info("time").resolution * SECOND))
-
-
 # ---------------------------------------------------------------- the report
-
-
-def seconds(ns, sign=""):
-    """Return ns as seconds with nine decimals; sign "+" shows it on positive ones too."""
-    return f"{'-' if ns < 0 else sign}{abs(ns) // SECOND}.{abs(ns) % SECOND:09d}"
-
-
-def utc(unix_ns):
-    """Return a Unix time in ns as the date and the time of day, in UTC."""
-    whole, ns = divmod(unix_ns, SECOND)
-    # The calendar repeats every 400 years. So no time is before 1970 here: not every system's gmtime() can do those.
-    cycles, rest = divmod(whole, 146_097 * 86_400)
-    moment = time.gmtime(rest)
-    return f"{moment.tm_year + 400 * cycles}-{time.strftime('%m-%d %H:%M:%S', moment)}.{ns:09d} UTC"
 
 
 def report(name, address, sample):
@@ -478,11 +482,10 @@ def timestamp_lines(timestamp, remark=None):
         return ["0: not set"]
     whole, fraction = timestamp >> 32, timestamp % 2**32
     unix_ns = to_unix_ns(timestamp)
-    in_era_1 = timestamp < 1 << 63
     return ([remark] if remark else []) + [
-        f"{f'({whole} + 2^32)' if in_era_1 else whole} s + {fraction} * 2^-32 s",
+        f"{f'({whole} + 2^32)' if in_era_1(timestamp) else whole} s + {fraction} * 2^-32 s",
         f"= {seconds(unix_ns + UNIX_EPOCH)} s since the prime epoch",
-        f"= {utc(unix_ns)}{' (era 1)' if in_era_1 else ''}",
+        f"= {utc(unix_ns)}{' (era 1)' if in_era_1(timestamp) else ''}",
     ]
 
 
@@ -553,31 +556,7 @@ root distance = delay / 2 + root delay / 2 + root dispersion + dispersion
        = {seconds(sample.root_distance)} s"""
 
 
-def read_packet(name):
-    """Return the packet saved in this file, or read from stdin when its name is -; or leave, if it is none."""
-    try:
-        with sys.stdin.buffer if name == "-" else open(name, "rb") as file:
-            packet = file.read(MAX_PACKET + 1)
-    except AttributeError:
-        fail("cannot read -: standard input is closed")
-    except OSError as error:
-        fail(f"cannot read {quoted(name)}: {error.strerror}")
-    if packet.startswith(b"00000000: "):
-        fail(f"{quoted(name)} is what xxd prints: save what netcat prints, without xxd")
-    if len(packet) < HEADER.size:
-        fail(f"{quoted(name)} holds no NTP packet: it has {len(packet)} bytes, and a header has {HEADER.size}")
-    if len(packet) > MAX_PACKET:
-        fail(f"{quoted(name)} holds no NTP packet: it has more bytes than UDP can carry")
-    return packet
-
-
 # ---------------------------------------------------------------- main
-
-
-def fail(message, status=1):
-    """Leave with this exit status and one line on stderr."""
-    complain(message)
-    sys.exit(status)
 
 
 def complain(message):
@@ -587,6 +566,12 @@ def complain(message):
         sys.stderr.flush()
     except (AttributeError, OSError):
         pass
+
+
+def fail(message, status=1):
+    """Leave with this exit status and one line on stderr."""
+    complain(message)
+    sys.exit(status)
 
 
 def within(kind, low, high):
@@ -636,6 +621,24 @@ def command_line():
     if options.server is None:
         options.server = "pool.ntp.org"
     return options
+
+
+def read_packet(name):
+    """Return the packet saved in this file, or read from stdin when its name is -; or leave, if it is none."""
+    try:
+        with sys.stdin.buffer if name == "-" else open(name, "rb") as file:
+            packet = file.read(MAX_PACKET + 1)
+    except AttributeError:
+        fail("cannot read -: standard input is closed")
+    except OSError as error:
+        fail(f"cannot read {quoted(name)}: {error.strerror}")
+    if packet.startswith(b"00000000: "):
+        fail(f"{quoted(name)} is what xxd prints: save what netcat prints, without xxd")
+    if len(packet) < HEADER.size:
+        fail(f"{quoted(name)} holds no NTP packet: it has {len(packet)} bytes, and a header has {HEADER.size}")
+    if len(packet) > MAX_PACKET:
+        fail(f"{quoted(name)} holds no NTP packet: it has more bytes than UDP can carry")
+    return packet
 
 
 def resolve(name, port, family):

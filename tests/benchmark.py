@@ -82,7 +82,7 @@ def clients(port, folder):
     found = {"ntp_client.py": (ours, in_json), "ntp_client.py -n 8": ([*ours, "-n", "8", "-i", "0"], in_json)}
     peers = {
         "chronyd -Q": (
-            # A pidfile of its own, since chronyd removes the file when it ends.
+            # A pidfile of its own: chronyd puts a new file in the place of whatever stands there.
             ["chronyd", "-Q", "-t", "20", f"server 127.0.0.1 port {port} iburst", "cmdport 0", f"pidfile {folder}/pid"],
             re.compile(r"System clock wrong by ([-+.e\d]+) seconds"),
         ),

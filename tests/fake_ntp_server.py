@@ -30,7 +30,6 @@ import time
 
 SECONDS_1900_TO_1970 = 2_208_988_800
 HEADER = struct.Struct(">BBbbII4sQQQQ")
-FIELDS = "stratum poll precision root_delay root_dispersion reference_id reference originate receive transmit"
 
 Request = collections.namedtuple("Request", "data client arrived")
 Request.__doc__ = "The bytes of a request, its sender's address, and when it arrived (Unix time, ns)."
@@ -44,9 +43,9 @@ def timestamp(unix_ns):
 def reply_to(request, offset=0, **changes):
     """Return the 48 bytes of an honest reply from a clock that is offset ns ahead, with some header fields changed.
 
-    changes: leap, version, mode or any of FIELDS, as they go on the wire (timestamps as 64-bit integers).
+    changes: any of the fields below, as they go on the wire (timestamps as 64-bit integers).
     """
-    fields = {
+    fields = {  # in the order of the header
         "leap": 0,
         "version": 4,
         "mode": 4,
@@ -65,8 +64,8 @@ def reply_to(request, offset=0, **changes):
     if unknown:
         raise TypeError(f"no such header fields: {unknown}")
     fields.update(changes)
-    first_byte = fields["leap"] << 6 | fields["version"] << 3 | fields["mode"]
-    return HEADER.pack(first_byte, *(fields[name] for name in FIELDS.split()))
+    leap, version, mode, *rest = fields.values()
+    return HEADER.pack(leap << 6 | version << 3 | mode, *rest)
 
 
 def honest(request, offset=0):

@@ -409,8 +409,6 @@ def test_forged_packets_that_queue_up_while_the_client_sleeps_do_not_crowd_out_t
 
 # ---------------------------------------------------------------- what is refused
 
-YEAR = 365 * 86400 * SECOND
-
 REFUSED = {
     "version 0": ({"version": 0}, "version 0"),
     "version 5": ({"version": 5}, "version 5"),

@@ -66,8 +66,8 @@ def test_the_commands_print_what_is_shown(session, copy, request):
         if command in NOT_RUN:
             assert shown == ""
             continue
-        for program, package in (("netcat", "netcat-traditional"), ("xxd", "xxd")):
-            if program in command and not shutil.which(program if program == "xxd" else "nc.traditional"):
+        for name, program, package in (("netcat", "nc.traditional", "netcat-traditional"), ("xxd", "xxd", "xxd")):
+            if name in command and not shutil.which(program):
                 pytest.skip(f"{program} is not installed (Debian package {package})")
         if REAL_SERVER in command:
             command = command.replace(REAL_SERVER, f"127.0.0.1 {request.getfixturevalue('chronyd')}")
