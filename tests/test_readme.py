@@ -1,6 +1,5 @@
 """The README: every command that it shows is run, and must print what is shown, but for the numbers."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -46,35 +45,31 @@ def shape(line):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A fresh copy of the project, to which the commands may add files, and a PATH with the handout's netcat."""
-    folder = tmp_path_factory.mktemp("readme")
-    shutil.copytree(TOP, folder / "copy", ignore=shutil.ignore_patterns(".git", ".venv", "*cache*"))
-    (folder / "bin").mkdir()
+    """A fresh copy of the project, to which the commands may add files."""
+    folder = tmp_path_factory.mktemp("readme") / "copy"
+    shutil.copytree(TOP, folder, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*"))
     # The reply that the README saves in one session and takes apart in another, where the first cannot be run.
     dump = re.search(r"tee reply.bin.*\n((?:[0-9a-f]{8}: .*\n)+)", README)[1]
     words = re.findall(r"(?<= )[0-9a-f]{8}(?= )", dump)
-    (folder / "copy" / "reply.bin").write_bytes(bytes.fromhex("".join(words)))
-    if shutil.which("nc.traditional"):
-        (folder / "bin" / "netcat").symlink_to(shutil.which("nc.traditional"))
+    (folder / "reply.bin").write_bytes(bytes.fromhex("".join(words)))
     return folder
 
 
 @pytest.mark.parametrize("session", sessions(), ids=lambda session: session[0][0])
 def test_the_commands_print_what_is_shown(session, copy, request):
-    environment = {**ENVIRONMENT, "PATH": f"{copy / 'bin'}{os.pathsep}{ENVIRONMENT['PATH']}"}
     for command, shown in session:
         if command in NOT_RUN:
             assert shown == ""
             continue
-        for name, program, package in (("netcat", "nc.traditional", "netcat-traditional"), ("xxd", "xxd", "xxd")):
-            if name in command and not shutil.which(program):
+        for program, package in (("netcat", "netcat-openbsd"), ("xxd", "xxd")):
+            if program in command and not shutil.which(program):
                 pytest.skip(f"{program} is not installed (Debian package {package})")
         if REAL_SERVER in command:
             command = command.replace(REAL_SERVER, f"127.0.0.1 {request.getfixturevalue('chronyd')}")
         result = subprocess.run(
             ["bash", "-c", command],
-            cwd=copy / "copy",
-            env=environment,
+            cwd=copy,
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

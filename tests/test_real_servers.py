@@ -40,7 +40,7 @@ def test_it_answers_packet_binary_with_the_bytes_that_the_handout_promises(chron
     assert reply[:2] == b"\x24\x02"
 
 
-@pytest.mark.parametrize("netcat", ["nc.traditional -q 1 -u", "nc.openbsd -w 1 -u"])
+@pytest.mark.parametrize("netcat", ["nc.traditional -q 1 -u", "nc.traditional -w 1 -u", "nc.openbsd -w 1 -u"])
 def test_netcat_and_xxd_show_its_reply_as_twelve_words(chronyd, netcat):
     for program in (netcat.split()[0], "xxd"):
         if not shutil.which(program):
