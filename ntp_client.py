@@ -151,7 +151,9 @@ def reference_id(header):
 
 # What one exchange brings. t1 to t4 are Unix times in ns, started is T1 by a clock that nobody can
 # set; offset and delay are in ns, and so are errors: how wrong each of them can make the offset.
-Sample = collections.namedtuple("Sample", "address reply header started t1 t2 t3 t4 offset delay errors")
+Sample = collections.namedtuple(
+    "Sample", "address reply header started t1 t2 t3 t4 offset delay errors"
+)
 
 
 def drift(elapsed):
@@ -257,8 +259,7 @@ def refusal(sample):
 
 # ---- One exchange
 
-# Linux notes when a packet arrives, if asked to: in seconds and ns, two of this machine's longs (its
-# include/uapi/asm-generic/socket.h).
+# Linux notes when a packet arrives, if asked to: in two of this machine's longs, seconds and ns.
 SO_TIMESTAMPNS = 35
 TIMESPEC = struct.Struct("@ll")
 
@@ -279,19 +280,17 @@ def receive(sock):
         return sock.recv(MAX_PACKET), time.time_ns()
     packet, notes, flags, _ = sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(TIMESPEC.size))
     now = time.time_ns()
-    for level, kind, note in notes:
-        cut_off = len(note) < TIMESPEC.size or flags & socket.MSG_CTRUNC
-        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and not cut_off:
-            whole, ns = TIMESPEC.unpack(note)
-            return packet, whole * SECOND + ns
+    if len(notes) == 1 and notes[0][1] == SO_TIMESTAMPNS and not flags & socket.MSG_CTRUNC:
+        whole, ns = TIMESPEC.unpack(notes[0][2])
+        return packet, whole * SECOND + ns
     return packet, now
 
 
 def ask(sock, timeout, answered):
     """Send requests until one is answered. Return the answer, and in ns its started, T1 and T4.
 
-    Networks lose packets. So a second request leaves after 1 s, a third 2 s later, the next after 4 s
-    more, until timeout (s) is over. Each has its own random bits and T1: even a late answer to the
+    Networks lose packets. So a second request leaves after 1 s, a third 2 s later, a fourth 4 s
+    later, until timeout (s) is over. Each has its own random bits and T1: even a late answer to the
     first counts. What cannot be the answer is ignored, and does not prolong the wait.
     """
     requests = {}  # random bits: (started, T1)
@@ -336,11 +335,11 @@ def exchange(server, timeout, answered):
             reply, started, t1, t4 = ask(sock, timeout, answered)
             ended, now = time.perf_counter_ns(), time.time_ns()
     except (ConnectionRefusedError, ConnectionResetError):
-        raise Failure("nothing is listening on this UDP port, or a firewall rejects it") from None
+        raise Failure("nothing is listening on this UDP port, or a firewall rejects it")
     except PermissionError as error:
-        raise Failure(f"does this computer's own firewall forbid it? {error.strerror}") from None
+        raise Failure(f"does this computer's own firewall forbid it? {error.strerror}")
     except OSError as error:
-        raise Failure(f"cannot reach it: {error.strerror or error}") from None
+        raise Failure(f"cannot reach it: {error.strerror or error}")
 
     # By how much do this computer's two clocks disagree about how long it took?
     disagreement = abs((now - t1) - (ended - started))
@@ -363,7 +362,8 @@ def exchange(server, timeout, answered):
 def ask_in_turn(servers, timeout, answered):
     """Ask one server after another until one gives a sample.
 
-    Return it, or the last Failure, and whom to ask next: who gave it, or the last who did not say stop.
+    Return it, or the last Failure, and whom to ask next: the server that gave it, or else the last
+    that did not say stop.
     """
     left = []
     for server in servers:
@@ -378,8 +378,9 @@ def ask_in_turn(servers, timeout, answered):
 
 
 def picture(sample, first, width):
-    """Return a drawing of offset +- delay / 2, where the true offset is. The first one takes half the width.
+    """Return the interval offset +- delay / 2, in which the true offset is, drawn in width columns.
 
+    That of the first sample takes the middle half. < and > mark what is beyond the ends.
     """
     shift, half, unit = sample.offset - first.offset, sample.delay / 2, 2 * first.delay / width
     left, middle, right = (int(width / 2 + x / unit) for x in (shift - half, shift, shift + half))
@@ -394,25 +395,25 @@ def picture(sample, first, width):
     return "".join(row)
 
 
-def show(number, sample, first, options):
+def show(number, sample, first, args):
     """Print a sample in a line."""
-    text = f"sample {number}:".ljust(len(f"sample {options.n}:"))
+    text = f"sample {number}:".ljust(len(f"sample {args.n}:"))
     text += f" offset {seconds(sample.offset, '+')} s, delay {seconds(sample.delay)} s"
     print(f"{text} |{picture(sample, first, 77 - len(text))}|", flush=True)
 
 
-def take_samples(servers, options):
+def take_samples(servers, args):
     """Return the samples that the options ask for; for one that was lost, the Failure."""
     results, samples = [], []
-    while servers and len(results) < options.n:
+    while servers and len(results) < args.n:
         if results:
-            time.sleep(options.i)
-        result, servers = ask_in_turn(servers, options.t, answered=bool(samples))
+            time.sleep(args.i)
+        result, servers = ask_in_turn(servers, args.t, answered=bool(samples))
         results.append(result)
         if isinstance(result, Sample):
             samples.append(result)
-            if options.n > 1 and not options.json:
-                show(len(results), result, samples[0], options)
+            if args.n > 1 and not args.json:
+                show(len(results), result, samples[0], args)
     now = time.perf_counter_ns()
     for sample in samples:  # they are older now
         sample.errors["drift"] = drift(now - sample.started)
@@ -420,7 +421,7 @@ def take_samples(servers, options):
 
 
 def choose(results):
-    """Return the sample with the least root distance (RFC 5905, section 10), or None if all are lost.
+    """Return the sample with the least root distance (RFC 5905, section 10), or None without any.
 
     Raises Failure if no offset suits both it and another, even if the clocks drifted apart by 500
     parts in a million in between (RFC 5905, section 11.2.1).
@@ -461,7 +462,9 @@ Root distance:  {seconds(root_distance(best))} s: the most that the offset can b
         text += f"\nLeap second:    {LEAPS[header.leap]}"
     if len(results) > 1:
         lost = sum(isinstance(result, Failure) for result in results)
-        text += f"\nSample:         {results.index(best) + 1} of {len(results)} counts; lost: {lost}"
+        text += (
+            f"\nSample:         {results.index(best) + 1} of {len(results)} counts; lost: {lost}"
+        )
     return text
 
 
@@ -506,7 +509,7 @@ def as_json(name, best, results):
 # ---- The protocol, shown
 
 # RFC 5905, section 7.3, figures 10 and 11
-MODES = "reserved, symmetric active, symmetric passive, client, server, broadcast".split(", ")
+MODES = ["reserved", "symmetric active", "symmetric passive", "client", "server", "broadcast"]
 MODES += ["NTP control message", "reserved for private use"]
 STRATA = ["unspecified or invalid", "primary server", *["secondary server"] * 14]
 STRATA += ["unsynchronized", *["reserved"] * 239]
@@ -543,6 +546,7 @@ def dissect(packet, random_bits=b""):
     more = f"\n48  and {size - 48} bytes more: extension fields or a MAC" if size > 48 else ""
     word = [packet[at : at + 4].hex() for at in range(0, 48, 4)]
     it = unpack(packet)
+    delay, dispersion = it.root_delay / 2**16, it.root_dispersion / 2**16
     stamps = (it.reference, it.originate, it.receive, it.transmit)
     reference, originate, receive, transmit = (timestamp_words(s, random_bits) for s in stamps)
     return f"""\
@@ -553,8 +557,8 @@ def dissect(packet, random_bits=b""):
               stratum             {it.stratum}: {STRATA[it.stratum]}
               poll                {it.poll}: 2^{it.poll} s = {2.0**it.poll:.3g} s
               precision           {it.precision}: 2^{it.precision} s = {2.0**it.precision:.3g} s
- 4  {word[1]}  root delay          {it.root_delay} * 2^-16 s = {it.root_delay / 2**16:.6f} s
- 8  {word[2]}  root dispersion     {it.root_dispersion} * 2^-16 s = {it.root_dispersion / 2**16:.6f} s
+ 4  {word[1]}  root delay          {it.root_delay} * 2^-16 s = {delay:.6f} s
+ 8  {word[2]}  root dispersion     {it.root_dispersion} * 2^-16 s = {dispersion:.6f} s
 12  {word[3]}  reference ID        {reference_id_words(it)}
 16  {word[4]}  reference timestamp {reference[0]}
 20  {word[5]}                      {reference[1]}
@@ -600,21 +604,22 @@ def from_xxd(text):
         try:
             packet += bytes.fromhex(line.split(": ")[1].split("  ")[0])
         except (IndexError, ValueError):
-            raise Failure(f"this line is not from xxd: {line!a:.80}") from None
+            raise Failure(f"this line is not from xxd: {line!a:.80}")
     return packet
 
 
 def read_packet(name):
-    """Return the packet in this file (-: stdin), which holds its bytes or what xxd shows of them."""
+    """Return the packet in this file (-: stdin), which holds its bytes or xxd's text of them."""
     try:
         with open(0 if name == "-" else name, "rb") as file:
             packet = file.read(2**20)
     except OSError as error:
-        raise Failure(f"cannot read {name!a:.200}: {error.strerror}") from None
+        raise Failure(f"cannot read {name!a:.200}: {error.strerror}")
     if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in packet):
         packet = from_xxd(packet.decode())
     size = len(packet)
-    if size > MAX_PACKET or size < HEADER.size and (size == 0 or packet[0] & 0b111 < 6):
+    other_format = size > 0 and packet[0] & 0b111 > 5
+    if not HEADER.size <= size <= MAX_PACKET and not other_format:
         raise Failure(f"{name!a:.200} holds no NTP packet: {size} bytes, and a header has 48")
     return packet
 
@@ -623,11 +628,33 @@ def read_packet(name):
 
 
 def wrong_command_line(message):
+    """Raise WrongCommandLine: argparse itself would print more than a line."""
     raise WrongCommandLine(f"{message:.300} (see ntp_client.py --help)")
 
 
+def check(args):
+    """Refuse what makes no sense. Fill in the server, and make a number of the port."""
+    if args.more:
+        wrong_command_line("too many arguments")
+    if args.decode is not None and args.server is not None:
+        wrong_command_line("--decode reads a file and asks no server")
+    if args.server is None:
+        args.server = "pool.ntp.org"
+    if args.server.count(":") == 1:
+        wrong_command_line(f"{args.server!a:.200}: the port is an argument of its own")
+    args.port = int(args.port) if args.port.isdecimal() and len(args.port) < 6 else 0
+    for name, value, low, high in (
+        ("-n", args.n, 1, 10**6),
+        ("-i", args.i, 0, 86_400),
+        ("-t", args.t, 0.001, 86_400),
+        ("the port", args.port, 1, 65_535),
+    ):
+        if not low <= value <= high:  # as nan is not
+            wrong_command_line(f"{name} must be a number from {low} to {high}")
+
+
 def read_command_line():
-    """Return the options and arguments. Leaves by SystemExit after the help."""
+    """Return what the command line says. Leaves by SystemExit after the help."""
     parser = argparse.ArgumentParser(
         prog="ntp_client.py",
         description="Tell how far this computer's clock is from an NTP server's, and never set it.",
@@ -654,46 +681,26 @@ examples:
     add("server", nargs="?", help="its name or address (default: pool.ntp.org)")
     add("port", nargs="?", default="123", help="its UDP port (default: 123)")
     add("more", nargs="*", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    check(args)
+    return args
 
 
-def check(options):
-    """Refuse what makes no sense, and fill in the default server."""
-    if options.more:
-        wrong_command_line("too many arguments: there can be a server and a port")
-    if options.decode is not None and options.server is not None:
-        wrong_command_line("--decode reads a file: no server can be named with it")
-    if options.server is None:
-        options.server = "pool.ntp.org"
-    if options.server.count(":") == 1:
-        wrong_command_line(f"{options.server!a:.200}: the port is an argument of its own")
-    if not options.port.isdecimal():
-        wrong_command_line(f"the port must be a whole number, not {options.port!a:.200}")
-    options.port = int(options.port[:9])
-    for name, value, low, high in (
-        ("-n", options.n, 1, 10**6),
-        ("-i", options.i, 0, 86_400),
-        ("-t", options.t, 0.001, 86_400),
-        ("the port", options.port, 1, 65_535),
-    ):
-        if not low <= value <= high:  # nan is not either
-            wrong_command_line(f"{name} must be from {low} to {high}")
-
-
-def resolve(options):
-    """Return the addresses of the server, each with its address family."""
-    family = socket.AF_INET if options.ipv4 else socket.AF_INET6 if options.ipv6 else 0
-    name = options.server
+def resolve(args):
+    """Return each address of the server, with its address family."""
+    if not args.server:
+        raise Failure("cannot resolve '': a name is needed")  # Windows takes it for 127.0.0.1
+    family = socket.AF_INET if args.ipv4 else socket.AF_INET6 if args.ipv6 else 0
     try:
-        # As bytes: so Python need not load its tables of international names.
-        found = socket.getaddrinfo(name.encode("ascii"), options.port, family, socket.SOCK_DGRAM)
+        name = args.server.encode("ascii")  # Python would load tables to look for other letters
+        found = socket.getaddrinfo(name, args.port, family, socket.SOCK_DGRAM)
     except UnicodeEncodeError:
-        raise Failure(f"cannot resolve {name!a:.200}: it is not ASCII (xn--... is)") from None
+        raise Failure(f"cannot resolve {args.server!a:.200}: it is not ASCII (xn--... is)")
     except OSError as error:
         raise Failure(
-            f"cannot resolve {name!a:.200}: {error.strerror}; check the name and the network"
+            f"cannot resolve {args.server!a:.200}: {error.strerror}; check the name and the network"
             " (without one: tests/fake_ntp_server.py ./ntp_client.py)"
-        ) from None
+        )
     return list(dict.fromkeys((entry[0], entry[4]) for entry in found))  # each of them once
 
 
@@ -701,17 +708,16 @@ def main():
     """Do what the command line says, and return the exit status."""
     if sys.stdout is None:
         raise Failure("standard output is closed")
-    options = read_command_line()
-    check(options)
-    if options.decode is not None:
-        print(dissect(read_packet(options.decode)))
+    args = read_command_line()
+    if args.decode is not None:
+        print(dissect(read_packet(args.decode)))
         return 0
-    results = take_samples(resolve(options), options)
+    results = take_samples(resolve(args), args)
     best = choose(results)
-    if not best:
+    if best is None:
         return 1
-    print((as_json if options.json else report)(options.server, best, results))
-    if options.v:
+    print((as_json if args.json else report)(args.server, best, results))
+    if args.v:
         random_bits = best.reply[24:32]
         request = new_request(random_bits)
         print("", arithmetic(best), "", dissect(request, random_bits), sep="\n")

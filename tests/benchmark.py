@@ -24,7 +24,9 @@ import tempfile
 import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])  # chronyd is root's
+SYSTEM_PATH = os.pathsep.join(
+    [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
+)  # chronyd is root's
 
 
 def free_port():
@@ -60,9 +62,20 @@ def real_chronyd(folder, port):
         pidfile {folder}/chronyd.pid
     """
     (folder / "chrony.conf").write_text("\n".join(line.strip() for line in lines.splitlines()))
-    user = ["-u", "root"] if os.geteuid() == 0 else ["-U"]  # -U: it need not be root; -x: it leaves the clock alone
-    command = [shutil.which("chronyd", path=SYSTEM_PATH), "-x", "-d", *user, "-f", str(folder / "chrony.conf")]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    user = (
+        ["-u", "root"] if os.geteuid() == 0 else ["-U"]
+    )  # -U: it need not be root; -x: it leaves the clock alone
+    command = [
+        shutil.which("chronyd", path=SYSTEM_PATH),
+        "-x",
+        "-d",
+        *user,
+        "-f",
+        str(folder / "chrony.conf"),
+    ]
+    with (folder / "log").open("w") as log, subprocess.Popen(
+        command, stdout=log, stderr=log
+    ) as process:
         try:
             yield wait_until_it_answers(port, process)
         finally:
@@ -71,7 +84,9 @@ def real_chronyd(folder, port):
 
 def output_of(command):
     """Return what the command printed, or "" when it failed."""
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60
+    )
     return result.stdout if result.returncode == 0 else ""
 
 
@@ -79,20 +94,36 @@ def clients(port, folder):
     """Return the clients that are on this machine: name to (command, how to find the offset in what it prints)."""
     ours = [sys.executable, str(TOP / "ntp_client.py"), "--json", "127.0.0.1", str(port)]
     in_json = re.compile(r'"offset": ?([-+.e\d]+)')
-    found = {"ntp_client.py": (ours, in_json), "ntp_client.py -n 8": ([*ours, "-n", "8", "-i", "0"], in_json)}
+    found = {
+        "ntp_client.py": (ours, in_json),
+        "ntp_client.py -n 8": ([*ours, "-n", "8", "-i", "0"], in_json),
+    }
     peers = {
         "chronyd -Q": (
             # A pidfile of its own: chronyd puts a new file in the place of whatever stands there.
-            ["chronyd", "-Q", "-t", "20", f"server 127.0.0.1 port {port} iburst", "cmdport 0", f"pidfile {folder}/pid"],
+            [
+                "chronyd",
+                "-Q",
+                "-t",
+                "20",
+                f"server 127.0.0.1 port {port} iburst",
+                "cmdport 0",
+                f"pidfile {folder}/pid",
+            ],
             re.compile(r"System clock wrong by ([-+.e\d]+) seconds"),
         ),
         "ntpdig": (["ntpdig", "-j", "127.0.0.1"], in_json),
-        "rdate": (["rdate", "-n", "-p", "-v", "-o", str(port), "127.0.0.1"], re.compile(r"by ([-+.e\d]+) seconds")),
+        "rdate": (
+            ["rdate", "-n", "-p", "-v", "-o", str(port), "127.0.0.1"],
+            re.compile(r"by ([-+.e\d]+) seconds"),
+        ),
     }
     for name, (command, pattern) in peers.items():
         program = shutil.which(command[0], path=SYSTEM_PATH)
         if name == "ntpdig" and port != 123:
-            print("ntpdig left out: it asks port 123 only, which is not free here, or not ours to take")
+            print(
+                "ntpdig left out: it asks port 123 only, which is not free here, or not ours to take"
+            )
         elif program:
             found[name] = ([program, *command[1:]], pattern)
         else:
@@ -116,7 +147,9 @@ def measure_accuracy(port, rounds, folder):
 
 def show_accuracy(errors, walls):
     """Print the table: median, 90th percentile and worst error, and wall time, each with its ratio to the first row."""
-    print(f"\n{'error in us (ratio)':20}{'median':>14}{'90th pct':>16}{'worst':>16}{'wall ms':>18}   answers")
+    print(
+        f"\n{'error in us (ratio)':20}{'median':>14}{'90th pct':>16}{'worst':>16}{'wall ms':>18}   answers"
+    )
     first = None
     for name in errors:
         if not errors[name]:
@@ -153,7 +186,9 @@ def measure_start_up(port, rounds, folder):
     for _ in range(rounds):
         for name, command in commands.items():
             started = time.perf_counter()
-            subprocess.run([sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(
+                [sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL, check=True
+            )
             walls[name].append((time.perf_counter() - started) * 1e3)
     return walls
 
@@ -173,13 +208,24 @@ def show_start_up(walls):
 
 def main():
     """Measure, and print the tables; return the exit status."""
-    parser = argparse.ArgumentParser(description="Measure the scripts beside the NTP clients that are on this machine.")
-    parser.add_argument("--rounds", type=int, default=30, metavar="N", help="how often each client runs (%(default)s)")
+    parser = argparse.ArgumentParser(
+        description="Measure the scripts beside the NTP clients that are on this machine."
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=30,
+        metavar="N",
+        help="how often each client runs (%(default)s)",
+    )
     rounds = parser.parse_args().rounds
     if rounds < 1:
         parser.error("argument --rounds: at least one")
     if not shutil.which("chronyd", path=SYSTEM_PATH):
-        print("benchmark.py: error: no chronyd here; on Debian and Ubuntu: apt-get install chrony", file=sys.stderr)
+        print(
+            "benchmark.py: error: no chronyd here; on Debian and Ubuntu: apt-get install chrony",
+            file=sys.stderr,
+        )
         return 1
 
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
@@ -188,9 +234,15 @@ def main():
             if stack.enter_context(real_chronyd(folder, port)):
                 break
         else:
-            print("benchmark.py: error: chronyd does not answer:", (folder / "log").read_text(), file=sys.stderr)
+            print(
+                "benchmark.py: error: chronyd does not answer:",
+                (folder / "log").read_text(),
+                file=sys.stderr,
+            )
             return 1
-        print(f"{rounds} rounds against {output_of([shutil.which('chronyd', path=SYSTEM_PATH), '--version']).strip()}")
+        print(
+            f"{rounds} rounds against {output_of([shutil.which('chronyd', path=SYSTEM_PATH), '--version']).strip()}"
+        )
         show_accuracy(*measure_accuracy(port, rounds, folder))
         show_start_up(measure_start_up(port, rounds, folder))
     return 0

@@ -3,16 +3,19 @@
 
     fake_ntp_server.py [-h] [--port N] [--offset SECONDS] [--delay SECONDS] [COMMAND ...]
 
-It answers honestly, on a free port of 127.0.0.1 unless --port names one, with a clock
-that is off by --offset. Each reply leaves --delay after the time written in it, as if the
-way back were slow. With a COMMAND it runs it with its host and port added at the end (as
-xargs would) and exits with the command's status; without one it serves until Ctrl-C.
+It answers honestly, on a free port of 127.0.0.1 unless --port names one, with a clock that is off
+by --offset. Each reply leaves --delay after the time written in it, as if the way back were slow.
+With a COMMAND it runs it with its host and port added at the end, as xargs would; without one it
+serves until Ctrl-C.
 
     tests/fake_ntp_server.py --offset 3600 ./ntp_client.py
     tests/fake_ntp_server.py netcat -q 1 -u < packet.binary | xxd -g 4
 
-In the tests it is a fixture, and how it answers is one small function: it is handed a
-Request and returns, or yields, the datagrams to send back.
+The command gets this program's stdin (in a "while read" loop, say < /dev/null). Exit status: the
+command's; 126 it could not be started, 127 there is no such command; 1 the port could not be had.
+
+In the tests it is a fixture, and how it answers is one small function: it is handed a Request and
+returns, or yields, the datagrams to send back.
 """
 
 import argparse
@@ -20,6 +23,7 @@ import collections
 import contextlib
 import functools
 import os
+import random
 import signal
 import socket
 import struct
@@ -32,7 +36,9 @@ SECONDS_1900_TO_1970 = 2_208_988_800
 HEADER = struct.Struct(">BBbbII4sQQQQ")
 
 Request = collections.namedtuple("Request", "data client arrived")
-Request.__doc__ = "The bytes of a request, its sender's address, and when it arrived (Unix time, ns)."
+Request.__doc__ = (
+    "The bytes of a request, its sender's address, and when it arrived (Unix time, ns)."
+)
 
 
 def timestamp(unix_ns):
@@ -73,6 +79,35 @@ def honest(request, offset=0):
     return [reply_to(request, offset)]
 
 
+Way = collections.namedtuple("Way", "loss delay jitter", defaults=(0, 0, 0))
+Way.__doc__ = """One direction of a network: the chance that it loses a packet, and s of delay, plus jitter at most."""
+
+
+def network(server, seed, there=Way(), back=Way()):
+    """Return the behaviour of a network, seen from the client, that has this server at its far end.
+
+    What it does to the packets is chance, but the same seed brings the same chances again.
+    """
+    chance = random.Random(seed)
+
+    def carry(request):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far_end:
+            far_end.settimeout(2)
+            far_end.connect(server)
+            lost = [chance.random() < way.loss for way in (there, back)]
+            late = [way.delay + chance.random() * way.jitter for way in (there, back)]
+            if lost[0]:
+                return
+            time.sleep(late[0])
+            far_end.send(request.data)
+            reply = far_end.recv(65536)
+            time.sleep(late[1])
+            if not lost[1]:
+                yield reply
+
+    return carry
+
+
 class FakeServer:
     """A UDP server on its own thread while a with block lasts; what it was sent is in requests.
 
@@ -86,7 +121,9 @@ class FakeServer:
         self.answered = threading.Event()  # set when the first request has got what it gets
         self.fault = None
         self.stopping = threading.Event()
-        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM
+        )
         try:
             self.socket.bind((host, port))
         except OSError:
@@ -119,12 +156,15 @@ class FakeServer:
                     continue
                 self.requests.append(request)
                 for datagram in self.behaviour(request):
-                    if not self.stopping.wait(self.delay):
-                        self.socket.sendto(datagram, client)
+                    if self.stopping.wait(self.delay):
+                        return
+                    self.socket.sendto(datagram, client)
                 self.answered.set()
             except ConnectionError:
                 continue  # Windows says here that an earlier reply found nobody there
-            except Exception as fault:  # a test's behaviour is at fault: the with block raises it
+            except (
+                BaseException
+            ) as fault:  # a test's behaviour is at fault, or fails: the with block raises it
                 self.fault = fault
 
 
@@ -145,10 +185,14 @@ def run(command, answered):
     try:
         process = subprocess.Popen(command, stdin=stdin, bufsize=0)
     except OSError as error:
-        print(f"fake_ntp_server.py: error: cannot run {command[0]!a}: {error.strerror}", file=sys.stderr)
+        print(
+            f"fake_ntp_server.py: error: cannot run {command[0]!a}: {error.strerror}",
+            file=sys.stderr,
+        )
         return 127 if isinstance(error, FileNotFoundError) else 126
     if stdin:
         threading.Thread(target=feed, args=(process.stdin, answered), daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:
             status = process.wait()
@@ -167,11 +211,21 @@ def seconds(text):
 
 def main():
     """Serve until Ctrl-C, or while the command runs; return the exit status."""
-    parser = argparse.ArgumentParser(description="A fake NTP server on this computer: an honest one, but for --offset.")
+    parser = argparse.ArgumentParser(
+        description="A fake NTP server on this computer: an honest one, but for --offset.",
+        epilog="The command gets this program's stdin. Exit status: the command's; 126 it could not be "
+        "started, 127 there is no such command; 1 the port could not be had; 2 the command line was wrong.",
+    )
     parser.add_argument("--port", type=int, default=0, help="the UDP port (default: a free one)")
-    parser.add_argument("--offset", type=seconds, default=0, metavar="SECONDS", help="how far its clock is ahead")
-    parser.add_argument("--delay", type=seconds, default=0, metavar="SECONDS", help="how late its replies leave")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="a command to run, with host and port added")
+    parser.add_argument(
+        "--offset", type=seconds, default=0, metavar="SECONDS", help="how far its clock is ahead"
+    )
+    parser.add_argument(
+        "--delay", type=seconds, default=0, metavar="SECONDS", help="how late its replies leave"
+    )
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, help="a command to run, with host and port added"
+    )
     arguments = parser.parse_args()
     if not 0 <= arguments.port <= 65535:
         parser.error("argument --port: ports go from 1 to 65535")
@@ -182,7 +236,9 @@ def main():
     try:
         server = FakeServer(behaviour, port=arguments.port, delay=arguments.delay / 10**9)
     except OSError as error:
-        print(f"fake_ntp_server.py: error: port {arguments.port}: {error.strerror}", file=sys.stderr)
+        print(
+            f"fake_ntp_server.py: error: port {arguments.port}: {error.strerror}", file=sys.stderr
+        )
         return 1
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     try:
@@ -190,7 +246,8 @@ def main():
             if command:
                 return run([*command, server.host, str(server.port)], server.answered)
             print(f"serving NTP on {server.host} port {server.port}; Ctrl-C stops it", flush=True)
-            threading.Event().wait()
+            while True:
+                time.sleep(0.5)  # in slices: on Windows, Ctrl-C has to wait for the end of one
     except OSError as error:
         print(f"fake_ntp_server.py: error: {error.strerror}", file=sys.stderr)
         return 1
@@ -199,5 +256,7 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also when a shell started it in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # also when a shell started it in the background
     sys.exit(main())

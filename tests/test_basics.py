@@ -31,7 +31,12 @@ def test_it_prints_the_arguments_one_at_a_time_then_joined_then_the_record():
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 65535, 65536])
 def test_each_width_wraps_where_it_must(count):
     lines = basics("x", count).stdout.splitlines()
-    assert lines[3:7] == [f"8: {count % 256}", f"16: {count % 65536}", f"32: {count}", f"64: {count}"]
+    assert lines[3:7] == [
+        f"8: {count % 256}",
+        f"16: {count % 65536}",
+        f"32: {count}",
+        f"64: {count}",
+    ]
 
 
 @pytest.mark.parametrize("text", [" 5 ", "+5", "0_5", "\N{ARABIC-INDIC DIGIT FIVE}"])
@@ -42,7 +47,11 @@ def test_an_integer_is_what_int_says_it_is(text):
 @pytest.mark.parametrize("arguments", [(), ("one",), ("one", "2", "three")])
 def test_other_than_two_arguments_brings_a_usage_line_and_nothing_on_stdout(arguments):
     result = basics(*arguments)
-    assert (result.returncode, result.stdout, result.stderr) == (2, "", "usage: basics.py ARGUMENT1 ARGUMENT2\n")
+    assert (result.returncode, result.stdout, result.stderr) == (
+        2,
+        "",
+        "usage: basics.py ARGUMENT1 ARGUMENT2\n",
+    )
 
 
 @pytest.mark.parametrize("text", ["five", "5.0", "", "0x10", "\x1b[31m", "\udcff", "\xe9" * 5000])
@@ -97,7 +106,11 @@ def test_an_unreadable_data_file_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "in it: 0"), (bytes(8), "in it: 0 and 8 bytes of another"), (bytes(24), "in it: 1 and 8 bytes of another")],
+    [
+        (b"", "in it: 0"),
+        (bytes(8), "in it: 0 and 8 bytes of another"),
+        (bytes(24), "in it: 1 and 8 bytes of another"),
+    ],
 )
 def test_a_record_that_is_cut_off_is_not_there(tmp_path, content, words):
     (tmp_path / DATA).write_bytes(content)
@@ -113,7 +126,12 @@ def test_the_wrong_byte_order_fails_the_sanity_check_and_shows_the_record(tmp_pa
     (tmp_path / DATA).write_bytes(struct.pack("<BxHIQ", 1, 1, 1, 1))
     result = basics("x", "1", cwd=tmp_path)
     assert_error(result, 1, "sanity check failed", "byte order")
-    assert result.stdout.splitlines()[3:] == ["8: 1", "16: 256", "32: 16777216", "64: 72057594037927936"]
+    assert result.stdout.splitlines()[3:] == [
+        "8: 1",
+        "16: 256",
+        "32: 16777216",
+        "64: 72057594037927936",
+    ]
 
 
 @pytest.mark.parametrize("byte", [0, 2, 3, 4, 7, 8, 15])
@@ -132,7 +150,9 @@ def test_record_one_thousand_million_of_a_16_gb_file_is_read_without_reading_the
     assert basics("x", count, cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize("locale", [{}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "0", "LC_ALL": "C"}])
+@pytest.mark.parametrize(
+    "locale", [{}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "0", "LC_ALL": "C"}]
+)
 def test_arguments_that_are_not_text_or_not_the_terminals_are_printed_as_they_are(locale):
     for argument in ("\xe9", "\udcff", "\x1b[0m"):
         result = basics(argument, "5", env={**ENVIRONMENT, **locale})
@@ -177,7 +197,10 @@ def test_a_full_stderr_leaves_the_exit_status(buffering):
         assert basics("x", "five", stderr=full, env=environment).returncode == 2
         assert basics("x", stderr=full, env=environment).returncode == 2
         assert basics("x", "5", stdout=full, stderr=full, env=environment).returncode == 1
-        assert basics("x", "5", stderr=full, stdout=None, preexec_fn=lambda: os.close(1)).returncode == 1
+        assert (
+            basics("x", "5", stderr=full, stdout=None, preexec_fn=lambda: os.close(1)).returncode
+            == 1
+        )
 
 
 def test_both_data_files_are_what_make_sample_data_writes(tmp_path):

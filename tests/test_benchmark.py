@@ -13,7 +13,13 @@ def test_it_prints_both_tables():
         pytest.skip("chronyd is not installed (Debian package chrony)")
     result = run("tests/benchmark.py", "--rounds", 1)
     assert (result.returncode, result.stderr) == (0, "")
-    for row in ("ntp_client.py  ", "ntp_client.py -n 8", "chronyd -Q", "goodbye.py", "basics.py x 1000000000"):
+    for row in (
+        "ntp_client.py  ",
+        "ntp_client.py -n 8",
+        "chronyd -Q",
+        "goodbye.py",
+        "basics.py x 1000000000",
+    ):
         assert row in result.stdout
     assert "no answer" not in result.stdout
 

@@ -64,14 +64,19 @@ def test_it_exits_with_the_status_of_the_command(script, status):
 def test_a_command_that_does_not_exist_is_one_clear_line():
     result = run(SERVER, "no-such-command")
     assert result.returncode == 127
-    assert result.stderr == "fake_ntp_server.py: error: cannot run 'no-such-command': No such file or directory\n"
+    assert (
+        result.stderr
+        == "fake_ntp_server.py: error: cannot run 'no-such-command': No such file or directory\n"
+    )
 
 
 def test_it_passes_stdin_through():
     assert run(SERVER, "sh", "-c", "cat", input="what was typed\n").stdout == "what was typed\n"
 
 
-@pytest.mark.parametrize("options", [["--offset", "nan"], ["--delay", "-1"], ["--port", "65536"], ["--port", "x"]])
+@pytest.mark.parametrize(
+    "options", [["--offset", "nan"], ["--delay", "-1"], ["--port", "65536"], ["--port", "x"]]
+)
 def test_a_wrong_option_is_status_2(options):
     result = run(SERVER, *options, "true")
     assert result.returncode == 2
@@ -96,7 +101,9 @@ def test_netcat_gets_a_reply_to_the_request_in_packet_binary(netcat):
         pytest.skip(f"{netcat} is not installed (Debian package netcat-{netcat.split('.')[1]})")
     with open(TOP / "packet.binary", "rb") as packet:
         command = [sys.executable, TOP / SERVER, netcat, "-q", "1", "-u"]
-        reply = subprocess.run(command, stdin=packet, capture_output=True, timeout=60, env=ENVIRONMENT)
+        reply = subprocess.run(
+            command, stdin=packet, capture_output=True, timeout=60, env=ENVIRONMENT
+        )
     assert (reply.returncode, reply.stderr) == (0, b"")
     assert len(reply.stdout) == 48
     assert reply.stdout[:2] == b"\x24\x02"

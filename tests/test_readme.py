@@ -9,7 +9,9 @@ import pytest
 from conftest import ENVIRONMENT, TOP
 
 README = (TOP / "README.md").read_text()
-REAL_SERVER = "127.0.0.1 11123"  # where the README's chronyd listens; the tests' own is at another port
+REAL_SERVER = (
+    "127.0.0.1 11123"  # where the README's chronyd listens; the tests' own is at another port
+)
 
 # Commands that are shown and not run here, each with the reason.
 NOT_RUN = {
@@ -36,8 +38,12 @@ def sessions():
 
 def shape(line):
     """Return the line without what differs from run to run: numbers, words in hex, which clock is ahead."""
-    line = re.sub(r"^([0-9a-f]{8}: (?:[0-9a-f]{8} ){4}) .*", r"\1", line)  # xxd's column of characters
-    line = re.sub(r"\((\d+) \+ 2\^32\)", r"\1", line).replace(" (era 1)", "")  # which era random bits fall into
+    line = re.sub(
+        r"^([0-9a-f]{8}: (?:[0-9a-f]{8} ){4}) .*", r"\1", line
+    )  # xxd's column of characters
+    line = re.sub(r"\((\d+) \+ 2\^32\)", r"\1", line).replace(
+        " (era 1)", ""
+    )  # which era random bits fall into
     line = re.sub(r"this computer's clock is (behind|ahead)|the two clocks agree", "VERDICT", line)
     line = re.sub(r"(?<![\w.])[0-9a-f]{8}\b", "N", line)
     return re.sub(r"[+-]?\d[\d.e-]*", "N", line)
@@ -65,7 +71,9 @@ def test_the_commands_print_what_is_shown(session, copy, request):
             if program in command and not shutil.which(program):
                 pytest.skip(f"{program} is not installed (Debian package {package})")
         if REAL_SERVER in command:
-            command = command.replace(REAL_SERVER, f"127.0.0.1 {request.getfixturevalue('chronyd')}")
+            command = command.replace(
+                REAL_SERVER, f"127.0.0.1 {request.getfixturevalue('chronyd')}"
+            )
         result = subprocess.run(
             ["bash", "-c", command],
             cwd=copy,
@@ -76,7 +84,9 @@ def test_the_commands_print_what_is_shown(session, copy, request):
             text=True,
             timeout=60,
         )
-        assert list(map(shape, result.stdout.splitlines())) == list(map(shape, shown.splitlines())), command
+        assert list(map(shape, result.stdout.splitlines())) == list(
+            map(shape, shown.splitlines())
+        ), command
 
 
 def test_every_command_that_is_not_run_is_still_shown():
@@ -86,11 +96,17 @@ def test_every_command_that_is_not_run_is_still_shown():
 
 def inline_code():
     """Return what stands between single backticks outside the blocks."""
-    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE))
+    return re.findall(
+        r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
+    )
 
 
 def test_every_file_that_is_named_exists():
-    names = [code for code in inline_code() if re.fullmatch(r"[\w./]+\.(py|dat|binary|md)|tests/\w+", code)]
+    names = [
+        code
+        for code in inline_code()
+        if re.fullmatch(r"[\w./]+\.(py|dat|binary|md)|tests/\w+", code)
+    ]
     assert len(names) > 15
     for name in names:
         assert (TOP / name).exists() or name == "tests/.venv", name
@@ -98,14 +114,22 @@ def test_every_file_that_is_named_exists():
 
 def test_every_option_that_is_named_exists_and_every_option_is_named():
     helps = {
-        script: subprocess.run([TOP / script, "--help"], env=ENVIRONMENT, capture_output=True, text=True).stdout
+        script: subprocess.run(
+            [TOP / script, "--help"], env=ENVIRONMENT, capture_output=True, text=True
+        ).stdout
         for script in ("ntp_client.py", "tests/fake_ntp_server.py", "tests/benchmark.py")
     }
-    exist = {option for text in helps.values() for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", text)}
+    exist = {
+        option for text in helps.values() for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", text)
+    }
     others = {"-q", "-w", "-x", "-u", "-g", "-V"}  # netcat's, chronyd's, xxd's and Python's
     rows = re.findall(r"^\| (`-.*?`) \|", README, re.MULTILINE)
     in_table = {option for row in rows for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", row)}
-    named = {option for code in inline_code() for option in re.findall(r"(?<![\w'-])--?[a-zA-Z46][\w-]*", code)}
+    named = {
+        option
+        for code in inline_code()
+        for option in re.findall(r"(?<![\w'-])--?[a-zA-Z46][\w-]*", code)
+    }
     assert named <= exist | others
     of_the_client = set(re.findall(r"^  (--?\w+)", helps["ntp_client.py"], re.MULTILINE))
     assert of_the_client - {"-h"} == in_table
@@ -115,7 +139,12 @@ def test_every_refusal_in_the_tables_is_one_that_the_client_utters():
     source = (TOP / "ntp_client.py").read_text()
     rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \| \d{4}", README, re.MULTILINE)
     assert len(rows) == 15
-    for said in [*rows, "this computer's clock was set", "the samples contradict each other", "no reply within "]:
+    for said in [
+        *rows,
+        "this computer's clock was set",
+        "the samples contradict each other",
+        "no reply within ",
+    ]:
         assert said in source, said
 
 

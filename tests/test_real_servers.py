@@ -40,13 +40,17 @@ def test_it_answers_packet_binary_with_the_bytes_that_the_handout_promises(chron
     assert reply[:2] == b"\x24\x02"
 
 
-@pytest.mark.parametrize("netcat", ["nc.traditional -q 1 -u", "nc.traditional -w 1 -u", "nc.openbsd -w 1 -u"])
+@pytest.mark.parametrize(
+    "netcat", ["nc.traditional -q 1 -u", "nc.traditional -w 1 -u", "nc.openbsd -w 1 -u"]
+)
 def test_netcat_and_xxd_show_its_reply_as_twelve_words(chronyd, netcat):
     for program in (netcat.split()[0], "xxd"):
         if not shutil.which(program):
             pytest.skip(f"{program} is not installed")
     command = f"{netcat} 127.0.0.1 {chronyd} < packet.binary | xxd -g 4"
-    shown = subprocess.run(command, shell=True, cwd=TOP, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    shown = subprocess.run(
+        command, shell=True, cwd=TOP, capture_output=True, text=True, timeout=60, env=ENVIRONMENT
+    )
     words = [word for line in shown.stdout.splitlines() for word in line.split()[1:5]]
     assert len(words) == 12
     assert words[0].startswith("2402")

@@ -1,0 +1,741 @@
+"""Part 5, one exchange: whom the client asks, when it asks again, what it ignores, refuses and believes."""
+
+import json
+import os
+import pty
+import random
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from conftest import (
+    SECOND,
+    assert_one_error_line,
+    changed,
+    client,
+    linux_only,
+    needs_ipv6,
+    patched_client,
+    resolves_to,
+    silent,
+    started,
+)
+from fake_ntp_server import FakeServer, Way, honest, network, reply_to, timestamp
+
+# ---- The request
+
+
+def test_the_request_tells_nothing_but_version_mode_and_64_random_bits(fake_server):
+    server = fake_server()
+    for _ in range(3):
+        assert client(server.host, server.port).returncode == 0
+    requests = [request.data for request in server.requests]
+    assert {request[:40] for request in requests} == {b"\x23" + bytes(39)}
+    assert {len(request) for request in requests} == {48}
+    assert len({request[40:] for request in requests}) == 3
+    assert (
+        len({request[40:42] for request in requests}) > 1
+    )  # no clock: its first bits would not change
+
+
+@needs_ipv6
+@pytest.mark.parametrize("options", [(), ("-6",)])
+def test_ipv6_works_as_ipv4_does(fake_server, options):
+    server = fake_server(host="::1")
+    result = client(*options, "::1", server.port)
+    assert result.returncode == 0
+    assert f"::1 (::1 port {server.port})" in result.stdout
+
+
+# ---- Servers that cannot be asked
+
+
+def test_a_port_where_nothing_listens_is_said_at_once_and_not_asked_again():
+    with FakeServer() as server:
+        port = server.port
+    before = time.monotonic()
+    result = client("-t", 50, "127.0.0.1", port)
+    assert time.monotonic() - before < 25  # not after the timeout
+    assert_one_error_line(
+        result,
+        1,
+        f"127.0.0.1 port {port}: nothing is listening on this UDP port",
+        "firewall rejects",
+    )
+
+
+CANNOT_SEND = """
+def fails(*args, **kw):
+    raise {error}
+for name in {names}:
+    setattr(socket.socket, name, fails)
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "words"),
+    [
+        (
+            ["connect"],
+            "OSError(101, 'Network is unreachable')",
+            "cannot reach it: Network is unreachable",
+        ),
+        (
+            ["connect"],
+            "OSError(99, 'Cannot assign requested address')",
+            "cannot reach it: Cannot assign",
+        ),
+        (
+            ["__init__"],
+            "OSError(97, 'Address family not supported')",
+            "cannot reach it: Address family not supported",
+        ),
+        (
+            ["send", "sendto", "sendmsg"],
+            "PermissionError(1, 'Operation not permitted')",
+            "this computer's own firewall",
+        ),
+        (
+            ["recv", "recvfrom", "recvmsg"],
+            "ConnectionRefusedError(111, 'refused')",
+            "nothing is listening",
+        ),
+        (
+            ["recv", "recvfrom", "recvmsg"],
+            "ConnectionResetError(10054, 'reset')",
+            "nothing is listening",
+        ),
+        (
+            ["recv", "recvfrom", "recvmsg"],
+            "OSError(113, 'No route to host')",
+            "cannot reach it: No route to host",
+        ),
+    ],
+    ids=[
+        "no network",
+        "no address",
+        "no ipv6",
+        "own firewall",
+        "refused",
+        "reset on Windows",
+        "no route",
+    ],
+)
+def test_what_keeps_a_packet_from_its_way_is_one_clear_line(names, error, words):
+    result = patched_client(CANNOT_SEND.format(names=names, error=error), "127.0.0.1", 123)
+    assert_one_error_line(result, 1, "127.0.0.1 port 123: ", words)
+    assert result.stdout == ""
+
+
+def test_no_reply_is_said_after_the_timeout(ask):
+    before = time.monotonic()
+    assert_one_error_line(
+        ask(silent, "-t", "0.4"),
+        1,
+        "no reply within 0.4 s (does a firewall block this UDP port?)\n",
+    )
+    assert time.monotonic() - before >= 0.4
+
+
+# A name with two addresses, as getaddrinfo() tells them.
+TWO_ADDRESSES = resolves_to("127.0.0.2", "127.0.0.1")
+
+
+@linux_only
+def test_when_one_address_of_a_name_gives_no_time_the_next_is_asked(fake_server):
+    good = fake_server()
+    bad = fake_server(changed(stratum=16), host="127.0.0.2", port=good.port)
+    result = patched_client(TWO_ADDRESSES, "two.example", good.port)
+    assert_one_error_line(
+        result, 0, f"127.0.0.2 port {good.port}: its clock is not synchronized (stratum 16)"
+    )
+    assert f"two.example (127.0.0.1 port {good.port})" in result.stdout
+    assert (len(bad.requests), len(good.requests)) == (1, 1)
+
+
+@linux_only
+def test_the_run_fails_with_a_line_for_each_address_when_all_have_failed(fake_server):
+    first = fake_server(changed(leap=3))
+    fake_server(changed(version=7), host="127.0.0.2", port=first.port)
+    result = patched_client(TWO_ADDRESSES, "two.example", first.port)
+    lines = result.stderr.splitlines()
+    assert (result.returncode, result.stdout, len(lines)) == (1, "", 2)
+    assert f"127.0.0.2 port {first.port}: it answers in NTP version 7" in lines[0]
+    assert f"127.0.0.1 port {first.port}: its clock is not synchronized" in lines[1]
+
+
+def test_an_address_that_is_listed_twice_is_asked_once(fake_server):
+    server = fake_server(changed(leap=3))
+    result = patched_client(resolves_to("127.0.0.1", "127.0.0.1"), "two.example", server.port)
+    assert_one_error_line(result, 1, "not synchronized")
+    assert len(server.requests) == 1
+
+
+# ---- Networks that lose packets
+
+# A clock that jumps to the end of each wait, so that a long one takes no time; each request is told on stdout.
+NO_ANSWER_AND_NO_WAITING = """
+clock, waits = [0], [None]
+def send(self, *args, **kw):
+    print(f"asks at {clock[0] / 1e9:.3f} s", flush=True)
+def settimeout(self, value):
+    waits[0] = value
+def receive(self, *args, **kw):
+    clock[0] += round(waits[0] * 10**9)
+    if waits[0] > 0.5:
+        print("waits for more than half a second at once", flush=True)
+    raise socket.timeout
+for name in ("send", "sendto", "sendmsg"):
+    setattr(socket.socket, name, send)
+for name in ("recv", "recvfrom", "recvmsg"):
+    setattr(socket.socket, name, receive)
+socket.socket.settimeout = settimeout
+time.perf_counter_ns = lambda: clock[0]
+time.monotonic_ns = lambda: clock[0]
+time.time_ns = lambda: 1_700_000_000 * 10**9 + clock[0]
+really_exit = os._exit
+def leave(status):
+    print(f"gives up at {clock[0] / 1e9:.3f} s", flush=True)
+    really_exit(status)
+os._exit = leave
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "asks", "gives_up"),
+    [
+        ([], [0, 1, 3], 5),
+        (["-t", "20"], [0, 1, 3, 7, 15], 20),
+        (["-t", "0.7"], [0], 0.7),
+        (["-t", "1.5"], [0, 1], 1.5),
+    ],
+    ids=["5 s by default", "20 s", "0.7 s", "1.5 s"],
+)
+def test_it_asks_again_after_1_s_then_2_s_then_4_s_while_the_timeout_lasts(options, asks, gives_up):
+    result = patched_client(NO_ANSWER_AND_NO_WAITING, *options, "127.0.0.1", 123)
+    expected = [f"asks at {when:.3f} s" for when in asks] + [f"gives up at {gives_up:.3f} s"]
+    assert result.stdout.splitlines() == expected
+    assert_one_error_line(result, 1, f"no reply within {gives_up:g} s")
+
+
+def test_a_lost_packet_costs_a_second_and_no_sample(fake_server):
+    server = fake_server(
+        lambda request: honest(request) if len(server.requests) > 1 else silent(request)
+    )
+    result = client("--json", server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    first, second = server.requests
+    assert first.data[40:] != second.data[40:]  # random bits of its own
+    assert second.arrived - first.arrived >= 0.9 * SECOND
+    assert json.loads(result.stdout)["delay"] < 0.9  # a T1 of its own
+
+
+def test_the_late_answer_to_the_first_request_counts(fake_server):
+    def late(request):
+        first = server.requests[0]
+        return (
+            [reply_to(first, transmit=timestamp(first.arrived))] if len(server.requests) > 1 else []
+        )
+
+    server = fake_server(late)
+    result = client("--json", server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert shown["delay"] > 0.9  # from the first request on
+    assert abs(shown["offset"]) < shown["root_distance"]
+
+
+def test_through_a_network_that_loses_packets_the_time_is_had(fake_server):
+    far_end = fake_server()
+    lossy = Way(loss=0.4, delay=0.005, jitter=0.02)
+    near_end = fake_server(
+        network((far_end.host, far_end.port), 1, lossy, lossy)
+    )  # 1: it loses the first request
+    result = client("--json", "-t", 20, near_end.host, near_end.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert abs(shown["offset"]) < shown["root_distance"]
+    assert shown["delay"] > 0.01
+    assert len(near_end.requests) > 1
+
+
+def test_on_a_terminal_one_sees_that_it_waits(fake_server):
+    def in_the_end(request):
+        return honest(request) if len(server.requests) == 2 else []
+
+    server = fake_server(in_the_end)
+    ours, theirs = pty.openpty()
+    result = client(server.host, server.port, stderr=theirs)
+    os.close(theirs)
+    shown = os.read(ours, 1000).decode()
+    os.close(ours)
+    assert result.returncode == 0
+    assert shown == "ntp_client.py: no reply from 127.0.0.1 yet: asking again\r\n"
+
+
+# ---- What is ignored while it waits
+
+NOT_THE_ANSWER = {
+    "nothing at all": (lambda request: b"", "it was short: 0 bytes, not 48"),
+    "half a reply": (lambda request: reply_to(request)[:47], "it was short: 47 bytes, not 48"),
+    "its own request": (lambda request: request.data, "it was in mode 3, not 4 (server)"),
+    "a broadcast": (lambda request: reply_to(request, mode=5), "it was in mode 5, not 4 (server)"),
+    "a symmetric passive reply": (
+        lambda request: reply_to(request, mode=2),
+        "it was in mode 2, not 4 (server)",
+    ),
+    "a reply to nothing": (
+        lambda request: reply_to(request, originate=0),
+        "it did not echo this request's transmit timestamp",
+    ),
+    "a reply to another request": (
+        lambda request: reply_to(request, originate=int.from_bytes(request.data[40:], "big") ^ 1),
+        "it did not echo this request's transmit timestamp",
+    ),
+    "a forged kiss-o'-death": (
+        lambda request: reply_to(request, originate=1, stratum=0, reference_id=b"DENY"),
+        "it did not echo this request's transmit timestamp",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_THE_ANSWER)
+def test_it_is_ignored_and_the_genuine_reply_after_it_is_taken(ask, what):
+    forge, _ = NOT_THE_ANSWER[what]
+    result = ask(lambda request: [forge(request), forge(request), reply_to(request)], "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert abs(json.loads(result.stdout)["offset"]) < 1
+
+
+@pytest.mark.parametrize("what", NOT_THE_ANSWER)
+def test_when_nothing_else_comes_the_error_says_how_many_were_ignored_and_why(ask, what):
+    forge, why = NOT_THE_ANSWER[what]
+    result = ask(lambda request: [b"x", forge(request), forge(request)], "-t", "0.9")
+    assert_one_error_line(
+        result,
+        1,
+        f"no reply within 0.9 s (does a firewall block this UDP port?); packets ignored: 3, the last because {why}\n",
+    )
+
+
+def test_a_reply_from_another_port_never_counts(ask):
+    def from_elsewhere(request):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(reply_to(request), request.client)
+        return []
+
+    assert_one_error_line(
+        ask(from_elsewhere, "-t", "0.2"),
+        1,
+        "no reply within 0.2 s (does a firewall block this UDP port?)\n",
+    )
+
+
+def test_a_stream_of_forged_packets_neither_prolongs_the_wait_nor_keeps_it_from_asking_again(
+    fake_server,
+):
+    over = threading.Event()
+
+    def stream(request):
+        end = time.monotonic() + 15
+        while not over.wait(0.001):
+            yield reply_to(request, originate=1)
+            if len(server.requests) > 1 or time.monotonic() > end:
+                return
+
+    server = fake_server(stream)
+    result = client("-t", "1.4", server.host, server.port)
+    over.set()
+    assert_one_error_line(result, 1, "no reply within 1.4 s", "packets ignored: ")
+
+
+def test_a_flood_of_forged_packets_does_not_hide_the_genuine_reply(ask):
+    def flood(request):
+        for _ in range(2000):
+            yield reply_to(request, originate=1)
+        yield reply_to(request)
+
+    assert ask(flood, "-t", 20).returncode == 0
+
+
+@linux_only
+def test_forged_packets_that_queue_up_while_the_client_sleeps_do_not_crowd_out_the_genuine_reply(
+    fake_server,
+):
+    ready, processes = threading.Event(), []
+
+    def crowd(request):
+        assert ready.wait(30)
+        processes[0].send_signal(signal.SIGSTOP)
+        for _ in range(400):  # the usual room is for 256 of them
+            yield reply_to(request, originate=1)
+        yield reply_to(request)
+        processes[0].send_signal(signal.SIGCONT)
+
+    server = fake_server(crowd)
+    with started("ntp_client.py", "-t", "20", server.host, server.port) as process:
+        processes.append(process)
+        ready.set()
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == 0
+    assert len(server.requests) == 1
+
+
+# ---- What is refused
+
+REFUSED = {
+    "version 0": ({"version": 0}, "it answers in NTP version 0, which does not exist"),
+    "version 5": ({"version": 5}, "it answers in NTP version 5, which does not exist"),
+    "version 7": ({"version": 7}, "it answers in NTP version 7, which does not exist"),
+    "leap indicator 3": ({"leap": 3}, "its clock is not synchronized (leap indicator 3)"),
+    "chronyd without the time": (
+        {"leap": 3, "stratum": 0, "reference_id": bytes(4)},
+        "its clock is not synchronized (leap indicator 3)",
+    ),
+    "no stratum and no code": (
+        {"stratum": 0, "reference_id": bytes(4)},
+        "its clock is not synchronized (stratum 0)",
+    ),
+    "an experimental code": (
+        {"stratum": 0, "reference_id": b"XABC"},
+        "its clock is not synchronized (stratum 0)",
+    ),
+    "stratum 16": ({"stratum": 16}, "its clock is not synchronized (stratum 16)"),
+    "stratum 17": ({"stratum": 17}, "its stratum, 17, is reserved"),
+    "stratum 255": ({"stratum": 255}, "its stratum, 255, is reserved"),
+    "no transmit timestamp": ({"transmit": 0}, "its transmit timestamp is missing"),
+    "no receive timestamp": ({"receive": 0}, "its receive timestamp is missing"),
+    "a root delay of 32 s": ({"root_delay": 32 << 16}, "its root distance, 16.00"),
+    "a root delay of -32767 s": (
+        {"root_delay": -(32767 << 16) % 2**32},
+        "its root distance, 16383.50",
+    ),
+    "a root dispersion of 16 s": ({"root_dispersion": 16 << 16}, "its root distance, 16.00"),
+    "a clock that ticks every 16 s": ({"precision": 4}, "its root distance, 16.00"),
+    "a clock that ticks in aeons": ({"precision": 127}, "its root distance, 1701411834604692"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_it_is_refused_and_the_reason_given(ask, what):
+    changes, words = REFUSED[what]
+    result = ask(changed(**changes))
+    assert_one_error_line(result, 1, f": {words}", "; ask another server\n")
+    assert result.stdout == ""
+
+
+REFUSED_TIMES = {
+    "T3 before T2": (
+        lambda request: reply_to(request, transmit=timestamp(request.arrived - 2000)),
+        "its clock ran backwards, by 0.00000",
+    ),
+    "T3 before T2 by more than the precision": (
+        lambda request: reply_to(
+            request, precision=-6, transmit=timestamp(request.arrived - SECOND // 50)
+        ),
+        "its clock ran backwards, by 0.0",
+    ),
+    "a clock that was set in the future": (
+        lambda request: reply_to(request, reference=timestamp(request.arrived + 100 * SECOND)),
+        "its clock was last set in the future (reference after transmit timestamp)",
+    ),
+    "more time at the server than in all": (
+        lambda request: reply_to(request, transmit=timestamp(request.arrived + 100 * SECOND)),
+        "its times cannot be right: they make the delay -",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_TIMES)
+def test_times_that_cannot_be_are_refused(ask, what):
+    reply, words = REFUSED_TIMES[what]
+    result = ask(lambda request: [reply(request)], "-t", 50)
+    assert_one_error_line(result, 1, words, "; ask another server\n")
+    assert result.stdout == ""
+
+
+KISSES = {
+    "DENY": "kiss-o'-death DENY: access denied by the server",
+    "RSTR": "kiss-o'-death RSTR: access denied by policy",
+    "RATE": "kiss-o'-death RATE: asked too often",
+    "INIT": "kiss-o'-death INIT: not yet synchronized",
+    "STEP": "kiss-o'-death STEP: its clock was just set",
+    "AUTH": "kiss-o'-death AUTH: not known here",
+    "\x1b[2J": r"kiss-o'-death \x1b[2J: not known here",
+    "A\xff\n\0": r"kiss-o'-death A\xff\n: not known here",
+}
+
+
+@pytest.mark.parametrize("code", KISSES, ids=ascii)
+def test_a_kiss_of_death_is_named_and_explained_and_ends_the_asking(fake_server, code):
+    reference_id = code.encode("latin-1")
+    server = fake_server(
+        changed(stratum=0, reference_id=reference_id, receive=0, transmit=0, leap=3, version=7)
+    )
+    result = client("-n", 3, "-i", 0, server.host, server.port)
+    assert_one_error_line(result, 1, f"{KISSES[code]}; it is not asked again\n")
+    assert len(server.requests) == 1
+
+
+# ---- What is believed
+
+BELIEVED = {
+    "version 1": {"version": 1},
+    "version 3": {"version": 3},
+    "stratum 1": {"stratum": 1, "reference_id": b"GPS\0"},
+    "stratum 15": {"stratum": 15},
+    "a leap second to come": {"leap": 1},
+    "a leap second to leave out": {"leap": 2},
+    "a root distance just below 16 s": {"root_delay": 0, "root_dispersion": (16 << 16) - 6554},
+    "the smallest precision": {"precision": -128},
+    "the greatest poll": {"poll": 127},
+    "the least poll": {"poll": -128},
+    "no reference timestamp, from ntpd-rs or Pi-hole": {"reference": 0},
+    "a negative root delay of version 3": {"root_delay": -66 % 2**32, "version": 3},
+}
+
+
+@pytest.mark.parametrize("what", BELIEVED)
+def test_it_is_believed(ask, what):
+    result = ask(changed(**BELIEVED[what]), "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert abs(json.loads(result.stdout)["offset"]) < 1
+
+
+def test_the_size_of_a_negative_root_delay_counts(ask):
+    result = ask(changed(root_delay=-(2 << 16) % 2**32, root_dispersion=0), "--json")
+    assert 1 < json.loads(result.stdout)["root_distance"] < 2
+
+
+@pytest.mark.parametrize("what", ["transmit", "reference"])
+def test_random_bits_below_the_servers_precision_are_believed(ask, what):
+    def coarse(request):  # a clock that ticks 4 times a second
+        earlier, later = request.arrived - SECOND // 10, request.arrived + SECOND // 10
+        when = (
+            {"transmit": earlier}
+            if what == "transmit"
+            else {"reference": later, "transmit": request.arrived}
+        )
+        return [
+            reply_to(request, precision=-2, **{name: timestamp(ns) for name, ns in when.items()})
+        ]
+
+    result = ask(coarse, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert abs(shown["offset"]) < shown["root_distance"]
+
+
+def test_a_delay_that_is_negative_by_less_than_the_clocks_can_tell_is_believed_and_shown_as_a_tick(
+    ask,
+):
+    def coarse(request):  # a clock that ticks once in 16 s / 2, and ticked in between
+        return [reply_to(request, precision=3, transmit=timestamp(request.arrived + 5 * SECOND))]
+
+    shown = json.loads(ask(coarse, "--json").stdout)
+    assert 0 < shown["delay"] < 0.1
+    assert abs(shown["offset"]) < shown["root_distance"]
+
+
+@pytest.mark.parametrize("size", [4, 20, 72, 9000])
+def test_what_follows_the_header_is_not_read(ask, size):
+    assert ask(lambda request: [reply_to(request) + b"\xff" * size]).returncode == 0
+
+
+# ---- Clocks that are far off, or set meanwhile
+
+
+def years(number):
+    """Return the Unix time of the first day of that year, in ns."""
+    return round((number - 1970) * 365.2425 * 86400) * SECOND
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [(1970, 1969), (1970, 2103), (2026, 2036), (2026, 2103), (2040, 2026), (2040, 2037)],
+)
+def test_a_server_in_any_era_gives_the_right_offset_whatever_this_clock_says(
+    fake_server, here, there
+):
+    now = time.time_ns()
+    server = fake_server(lambda request: honest(request, offset=years(there) - now))
+    patch = f"real = time.time_ns; time.time_ns = lambda: real() + {years(here) - now}"
+    result = patched_client(patch, "--json", server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert (
+        abs(shown["offset"] - (years(there) - years(here)) / SECOND) < shown["root_distance"] + 1e-6
+    )
+
+
+# What happens when a request has been sent.
+WHEN_SENT = """
+sent = []
+def sending(real):
+    def send(self, *args, **kw):
+        sent.append(args)
+        return real(self, *args, **kw)
+    return send
+for name in ("send", "sendto", "sendmsg"):
+    setattr(socket.socket, name, sending(getattr(socket.socket, name)))
+"""
+CLOCK_STEPS = (
+    WHEN_SENT + "real = time.time_ns; time.time_ns = lambda: real() + ({step} if sent else 0)"
+)
+
+
+@pytest.mark.parametrize("step", [3600 * SECOND, -3600 * SECOND, SECOND, -SECOND])
+def test_a_clock_that_is_set_while_the_reply_is_on_its_way_gives_no_result(fake_server, step):
+    server = fake_server()
+    result = patched_client(CLOCK_STEPS.format(step=step), server.host, server.port)
+    assert_one_error_line(
+        result, 1, "this computer's clock was set while the reply was on its way; try again\n"
+    )
+
+
+@pytest.mark.parametrize("step", [200_000, -200_000, 5_000_000, -5_000_000])
+def test_a_step_that_an_interruption_could_explain_is_in_the_root_distance(fake_server, step):
+    def exact_but_slow(request):  # so slow that a step back does not make the delay negative
+        reply = reply_to(request, root_delay=0, root_dispersion=0, precision=-30)
+        time.sleep(0.01)
+        return [reply]
+
+    server = fake_server(exact_but_slow)
+    shown = json.loads(
+        patched_client(CLOCK_STEPS.format(step=step), "--json", server.host, server.port).stdout
+    )
+    assert shown["root_distance"] > shown["delay"] / 2 + 0.95 * abs(step) / SECOND
+
+
+def test_a_process_that_is_interrupted_while_it_reads_the_clocks_does_not_take_that_for_a_step(
+    fake_server,
+):
+    server = fake_server()
+    patch = "real = time.time_ns; time.time_ns = lambda: (time.sleep(0.02), real(), time.sleep(0.02))[1]"
+    assert patched_client(patch, server.host, server.port).stderr == ""
+
+
+WINDOWS_CLOCKS = """
+sys.platform = "win32"
+real, ticks = time.time_ns, time.monotonic_ns
+time.time_ns = lambda: real() // 500_000 * 500_000
+time.monotonic_ns = lambda: ticks() // 15_625_000 * 15_625_000
+time.monotonic = lambda: time.monotonic_ns() / 10**9
+"""
+
+
+@pytest.mark.parametrize("delay", [0.002, 0.02, 0.05])
+def test_the_slow_ticks_of_windows_are_not_taken_for_a_clock_that_was_set(fake_server, delay):
+    def slow(request):
+        reply = reply_to(request)
+        time.sleep(delay)
+        return [reply]
+
+    server = fake_server(slow)
+    result = patched_client(WINDOWS_CLOCKS, "--json", "-n", 4, "-i", 0, server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(server.requests) == 4
+    shown = json.loads(result.stdout)
+    assert abs(shown["offset"]) < shown["root_distance"]
+
+
+# ---- The kernel's receive timestamp
+
+NOTES = """
+import struct
+real = socket.socket.recvmsg
+def recvmsg(self, *args, **kw):
+    packet, notes, flags, address = real(self, *args, **kw)
+    assert len(notes) == 1, notes
+    return packet, [(level, kind, struct.pack("@ll", {seconds}, 0)) for level, kind, _ in notes], flags, address
+socket.socket.recvmsg = recvmsg
+"""
+NO_TIMESTAMPS = {
+    "a kernel that refuses": "def no(*_): raise OSError(92, 'Protocol not available')\nsocket.socket.setsockopt = no",
+    "a kernel that gives none": "socket.socket.setsockopt = lambda *_: None",
+    "another system": "sys.platform = 'win32'; socket.socket.recvmsg = None",
+    "a kernel whose clock is in the past": NOTES.format(seconds=0),
+    "a kernel whose clock is in the future": NOTES.format(seconds=2**40),
+}
+
+
+@linux_only
+@pytest.mark.parametrize("what", NO_TIMESTAMPS)
+def test_without_the_kernels_receive_timestamp_it_reads_the_clock(fake_server, what):
+    server = fake_server()
+    result = patched_client(NO_TIMESTAMPS[what], "--json", server.host, server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert abs(json.loads(result.stdout)["offset"]) < json.loads(result.stdout)["root_distance"]
+
+
+LATE = """
+real = socket.socket.recvmsg
+def recvmsg(self, *args, **kw):
+    packet, notes, flags, address = real(self, *args, **kw)
+    time.sleep(0.3)  # as if this process had been kept waiting after the packet arrived
+    return packet, notes, flags | {flags}, address
+socket.socket.recvmsg = recvmsg
+"""
+
+
+@linux_only
+def test_the_kernels_receive_timestamp_is_the_one_that_counts_unless_it_is_cut_off(fake_server):
+    server = fake_server()
+    result = patched_client(LATE.format(flags=0), "--json", server.host, server.port)
+    assert json.loads(result.stdout)["delay"] < 0.3
+    result = patched_client(
+        LATE.format(flags="socket.MSG_CTRUNC"), "--json", server.host, server.port
+    )
+    assert json.loads(result.stdout)["delay"] > 0.3
+
+
+@linux_only
+def test_the_kernel_is_asked_by_number_for_two_longs_whatever_names_python_has(fake_server):
+    server = fake_server()
+    patch = "socket.SO_TIMESTAMPNS = 64" + LATE.format(flags=0)
+    assert (
+        json.loads(patched_client(patch, "--json", server.host, server.port).stdout)["delay"] < 0.3
+    )
+
+
+# ---- Mutated replies
+
+
+def test_mutated_replies_bring_no_traceback_no_hang_and_no_control_byte(fake_server):
+    seed = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
+    print(f"FUZZ_SEED={seed}")
+    chance = random.Random(seed)
+
+    def mutate(request):
+        if len(server.requests) == 1:
+            return [reply_to(request)]  # one that is usable, whatever the seed
+        reply = bytearray(
+            reply_to(request, leap=chance.randrange(4), stratum=chance.choice([0, 1, 2, 16]))
+        )
+        for _ in range(chance.randrange(1, 9)):
+            reply[chance.choice([*range(24), *range(32, 48)])] = chance.choice(
+                [0, 0x1B, 0x7F, 0x80, 0xFF, 0x9B]
+            )
+        if chance.random() < 0.1:
+            reply[chance.randrange(24, 32)] ^= 1 << chance.randrange(8)
+        if chance.random() < 0.2:
+            reply = reply[: chance.randrange(60)] + bytes(chance.randrange(60))
+        return [bytes(reply)]
+
+    server = fake_server(mutate)
+    statuses = set()
+    for number in range(24):
+        options = chance.choice([[], ["--json"], ["-v"], ["-n", "2", "-i", "0"]]) if number else []
+        result = client("-t", "0.1" if number else "20", *options, server.host, server.port)
+        text = (result.stdout + result.stderr).replace("\n", "")
+        assert "Traceback" not in text
+        assert text.isascii()
+        assert text.isprintable()
+        assert result.returncode in (0, 1)
+        shown = "Offset" in result.stdout or '"offset"' in result.stdout
+        assert shown == (result.returncode == 0)
+        statuses.add(result.returncode)
+    assert 0 in statuses
