@@ -59,7 +59,7 @@ def main():
             # 6. Read the four values, and check them as in Lab 9.
             values = RECORD.unpack(file.read(RECORD.size))
     except OSError as error:
-        leave(1, f"basics.py: error: cannot read {DATA_FILE} in this folder: {error.strerror}")
+        leave(1, f"basics.py: error: cannot read {DATA_FILE} here: {error.strerror or error}")
     print("8: {}\n16: {}\n32: {}\n64: {}".format(*values))
     if values != (count % 2**8, count % 2**16, count % 2**32, count % 2**64):
         leave(1, f"basics.py: error: sanity check failed for record {count}: the wrong byte order?")

@@ -439,8 +439,8 @@ def choose(results):
 
 LEAPS = (  # RFC 5905, section 7.3, figure 9
     "no warning",
-    "the last minute of the day has 61 seconds",
-    "the last minute of the day has 59 seconds",
+    "the last minute has 61 seconds",
+    "the last minute has 59 seconds",
     "unknown (clock unsynchronized)",
 )
 
@@ -660,8 +660,8 @@ def read_command_line():
         description="Tell how far this computer's clock is from an NTP server's, and never set it.",
         epilog="""\
 examples:
-  ntp_client.py -n 8                             believe the best of eight samples
-  tests/fake_ntp_server.py ./ntp_client.py -v    see the protocol, without a network""",
+  ntp_client.py -n 8                             the best of eight samples
+  tests/fake_ntp_server.py ./ntp_client.py -v    works without a network""",
         allow_abbrev=False,
         # Without a width, argparse imports a lot to ask for the terminal's.
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=80),

@@ -49,30 +49,28 @@ def wait_until_it_answers(port, process):
 
 
 @contextlib.contextmanager
-def real_chronyd(folder, port):
-    """Run a chronyd at stratum 2 on this port of both loopback addresses; yield whether it answers."""
-    lines = f"""
-        port {port}
-        bindaddress 127.0.0.1
-        bindaddress ::1
-        allow
-        local stratum 2
-        cmdport 0
-        bindcmdaddress /
-        pidfile {folder}/chronyd.pid
+def real_chronyd(folder, port, *directives):
+    """Run a chronyd on this port of both loopback addresses; yield whether it answers.
+
+    It never touches the clock. directives: what it does; without any, it is a server at stratum 2.
     """
-    (folder / "chrony.conf").write_text("\n".join(line.strip() for line in lines.splitlines()))
-    user = (
-        ["-u", "root"] if os.geteuid() == 0 else ["-U"]
-    )  # -U: it need not be root; -x: it leaves the clock alone
-    command = [
-        shutil.which("chronyd", path=SYSTEM_PATH),
-        "-x",
-        "-d",
-        *user,
-        "-f",
-        str(folder / "chrony.conf"),
+    is_root = os.geteuid() == 0
+    # Debian's AppArmor profile lets chronyd write to this folder, and only root may.
+    pidfile = f"/run/chrony/lab-{port}.pid" if is_root else f"{folder}/chronyd.pid"
+    if is_root:
+        os.makedirs("/run/chrony", mode=0o750, exist_ok=True)
+    lines = [
+        f"port {port}",
+        "bindaddress 127.0.0.1",
+        "bindaddress ::1",
+        "cmdport 0",
+        "bindcmdaddress /",
     ]
+    lines += [f"pidfile {pidfile}", *(directives or ["allow", "local stratum 2"])]
+    user = (
+        ["-u", "root"] if is_root else ["-U"]
+    )  # -U: it need not be root; -x: it leaves the clock alone
+    command = [shutil.which("chronyd", path=SYSTEM_PATH), "-x", "-d", *user, *lines]
     with (folder / "log").open("w") as log, subprocess.Popen(
         command, stdout=log, stderr=log
     ) as process:

@@ -181,24 +181,24 @@ def feed(pipe, answered):
 
 def run(command, answered):
     """Run command, with this one's stdin, and return its exit status as a shell reports it."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # the command gets Ctrl-C too, and decides
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     stdin = subprocess.PIPE if sys.stdin and not sys.stdin.isatty() else None
     try:
         process = subprocess.Popen(command, stdin=stdin, bufsize=0)
     except OSError as error:
-        print(
-            f"fake_ntp_server.py: error: cannot run {command[0]!a}: {error.strerror}",
-            file=sys.stderr,
-        )
+        reason = f"cannot run {command[0]!a}: {error.strerror}"
+        print(f"fake_ntp_server.py: error: {reason}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
-    if stdin:
-        threading.Thread(target=feed, args=(process.stdin, answered), daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    while True:
-        try:
-            status = process.wait()
-            return 128 - status if status < 0 else status
-        except KeyboardInterrupt:
-            continue  # the command got it too, and decides
+    try:
+        if stdin:
+            feeder = threading.Thread(target=feed, args=(process.stdin, answered), daemon=True)
+            feeder.start()
+        status = process.wait()
+        return 128 - status if status < 0 else status
+    finally:
+        process.terminate()  # after SIGTERM; if it has ended, this does nothing
+        process.wait()
 
 
 def seconds(text):
