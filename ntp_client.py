@@ -4,8 +4,8 @@
     ntp_client.py [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS]
                   [-v | --json | --decode FILE] [server [port]]
 
-NTP is the Network Time Protocol. One packet goes to the server, one comes back. Two times are taken
-on each clock:
+NTP is the Network Time Protocol. A request goes to the server, a reply comes back, and each of the
+two computers reads its clock twice:
 
     T1  the request leaves this computer         T2  the request reaches the server
     T4  the reply reaches this computer          T3  the reply leaves the server
@@ -13,15 +13,16 @@ on each clock:
     offset = ((T2 - T1) + (T3 - T4)) / 2         how far the server's clock is ahead of this one
     delay  = (T4 - T1) - (T3 - T2)               how long the two packets were on their way
 
-The offset is right if both ways take equally long. If not, it is wrong by half the delay at most.
-The server's clock may be wrong too, and the server says by how much. The root distance is the sum,
-the most that the offset can be wrong by, if the server tells the truth. Nothing proves that.
+The offset is right if the request and the reply take equally long. In the worst case one of them
+takes all of the delay, and the offset is wrong by half the delay. The server's clock may be wrong
+as well, and the server says by how much. The root distance is the sum of these errors and a few
+small ones: the offset is not wrong by more, if the server tells the truth.
 
 Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C. The
 protocol is in RFC 5905 (NTP version 4) and RFC 4330 (SNTP, for simple clients like this one).
 
-Begin to read with exchange(): it is the protocol on one screen. What it calls stands above it. What
-comes after "The result" can wait.
+Where to start reading: exchange(), in the middle, is the protocol on one screen. What it calls
+stands above it. "The protocol, shown" and "The command line" can wait.
 """
 
 import argparse
@@ -45,11 +46,11 @@ UNIX_EPOCH = 2_208_988_800 * SECOND  # in between: 70 years, 17 of them leap yea
 def to_unix_ns(timestamp):
     """Return a 64-bit NTP timestamp as Unix time in ns, from 1968-01-20 to 2104-02-26.
 
-    32 bits count seconds since the prime epoch, 32 bits 2^-32ths of a second. On 2036-02-07 the
-    seconds start again at 0, and era 1 begins: a timestamp is of era 1 if its first bit is 0,
-    whatever this computer's clock says (RFC 4330, section 3).
+    Its first 32 bits count seconds since the prime epoch, the other 32 bits count units of 2^-32 s.
+    On 2036-02-07 the seconds start again at 0, and era 1 begins. A timestamp whose first bit is 0
+    belongs to era 1 (RFC 4330, section 3).
     """
-    if timestamp < 2**63:
+    if timestamp < 2**63:  # the first bit is 0
         timestamp += 2**64
     return (timestamp * SECOND + 2**31) // 2**32 - UNIX_EPOCH  # + 2**31: to the nearest ns
 
@@ -60,7 +61,7 @@ def binary_to_ns(number, exponent):
 
 
 def seconds(ns, sign=""):
-    """Return ns in seconds, as text. sign: what a number that is not negative begins with."""
+    """Return ns in seconds, as text. sign: put before a number that is not negative."""
     return f"{'-' if ns < 0 else sign}{abs(ns) // SECOND}.{abs(ns) % SECOND:09d}"
 
 
@@ -74,9 +75,9 @@ def utc(unix_ns):
 
 
 class Failure(Exception):
-    """Why it could not be done."""
+    """Something could not be done; the text says why. status: the program's exit status."""
 
-    status = 1  # of the program, when it ends with this
+    status = 1
 
 
 class WrongCommandLine(Failure):
@@ -93,7 +94,7 @@ def printable(text):
 
 
 def tell(message):
-    """Print a line on stderr. If that is closed or full, the exit status has to do."""
+    """Print a line on stderr. If that is closed or full, only the exit status tells of an error."""
     try:
         sys.stderr.write(f"ntp_client.py: {printable(message)}\n")
         sys.stderr.flush()
@@ -121,15 +122,15 @@ Header = collections.namedtuple(
 )
 MAX_PACKET = 65_507  # bytes: the longest that UDP can carry
 
-# The stratum counts the steps to a reference clock such as GPS: a server that has one is at stratum
-# 1, who asks that server is at stratum 2, and so on. 16 means: not synchronized.
+# A server that has a reference clock, such as a GPS receiver, is at stratum 1. A server that asks
+# that one is at stratum 2, and so on. Stratum 16 means: not synchronized.
 
 
 def new_request(random_bits):
     """Return a request: version, mode, and these 64 bits (8 bytes) as its transmit timestamp.
 
-    The server sends them back as the originate timestamp, so nobody can answer who cannot read the
-    request. It tells nothing of this computer, not even its time (RFC 8633, section 5.1).
+    The server sends them back as the originate timestamp. So only somebody who has seen the request
+    can forge a reply. The time, T1, stays on this computer (RFC 8633, section 5.1).
     """
     return bytes([0b00_100_011]) + bytes(39) + random_bits  # leap 0, version 4, mode 3 (client)
 
@@ -141,7 +142,7 @@ def unpack(packet):
 
 
 def reference_id(header):
-    """Return where the server has its time from: letters at stratum 0 and 1, else an address."""
+    """Return the source of the server's time: letters at stratum 0 and 1, else an address."""
     if header.stratum < 2:
         return printable(header.reference_id.rstrip(b"\0").decode("latin-1"))
     return ".".join(map(str, header.reference_id))
@@ -149,16 +150,16 @@ def reference_id(header):
 
 # ---- One sample
 
-# What one exchange brings. t1 to t4 are Unix times in ns, started is T1 by a clock that nobody can
-# set; offset and delay are in ns, and so are errors: how wrong each of them can make the offset.
+# What one exchange brings, in ns. t1 to t4 are Unix times. started is T1 on a clock that nobody can
+# set. errors: each thing that can make the offset wrong, and by how much.
 Sample = collections.namedtuple(
     "Sample", "address reply header started t1 t2 t3 t4 offset delay errors"
 )
 
 
 def drift(elapsed):
-    """Return how far two clocks may drift apart in elapsed ns: PHI in RFC 5905, section 7.2."""
-    return math.ceil(elapsed * 15 / 10**6)
+    """Return how far two clocks may drift apart in elapsed ns (RFC 5905, section 7.2: PHI)."""
+    return math.ceil(elapsed * 15 / 1_000_000)
 
 
 def measure(address, reply, started, t1, t4, disagreement):
@@ -168,17 +169,19 @@ def measure(address, reply, started, t1, t4, disagreement):
     """
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive), to_unix_ns(header.transmit)
+    # A tick is the smallest step in which a clock counts.
     tick = max(1, round(time.get_clock_info("time").resolution * SECOND))
     offset = ((t2 - t1) + (t3 - t4)) // 2
-    delay = max((t4 - t1) - (t3 - t2), tick)  # slow ticks can make it negative
+    delay = max((t4 - t1) - (t3 - t2), tick)  # clocks with long ticks can make it negative
     errors = {  # appendix A.5.5.2
-        "delay / 2": math.ceil(delay / 2),  # one way may have taken all of it
-        # The server's own way to the reference clock, the root. NTP version 3 has negative ones.
-        "root delay / 2": binary_to_ns(abs(header.root_delay), -17),
-        "root dispersion": binary_to_ns(header.root_dispersion, -16),  # other errors on that way
-        # The others are called the dispersion.
+        "delay / 2": math.ceil(delay / 2),
+        # The server's own way to the reference clock, the root: the delay of that way (negative in
+        # some servers of NTP version 3), and the sum of the other errors on it.
+        "root delay / 2": math.ceil(binary_to_ns(abs(header.root_delay), -16) / 2),
+        "root dispersion": binary_to_ns(header.root_dispersion, -16),
+        # The dispersion: what is added here, by reading two clocks.
         "precision": binary_to_ns(1, header.precision),  # a tick of the server's clock
-        "resolution": tick,  # of this computer's
+        "resolution": tick,  # a tick of this computer's clock
         "drift": drift(t4 - t1),
         "disagreement": disagreement,
     }
@@ -186,8 +189,8 @@ def measure(address, reply, started, t1, t4, disagreement):
 
 
 def dispersion(sample):
-    """Return how wrong the readings of the two clocks can be, in ns."""
-    return sum(list(sample.errors.values())[3:])
+    """Return the error of reading two clocks, in ns (RFC 5905, section 8)."""
+    return sum(sample.errors[name] for name in ("precision", "resolution", "drift", "disagreement"))
 
 
 def root_distance(sample):
@@ -207,23 +210,23 @@ KISS_CODES = {  # RFC 5905, section 7.4, figure 13: those that a client like thi
 
 
 def not_the_answer(packet, requests):
-    """Return why packet answers none of the requests (by their random bits), or None."""
+    """Return why packet answers none of the requests, or None. requests: by their random bits."""
     if len(packet) < HEADER.size:
         return f"it was short: {len(packet)} bytes, not {HEADER.size}"
     if packet[0] & 0b111 != 4:  # RFC 4330, section 5, check 4
         return f"it was in mode {packet[0] & 0b111}, not 4 (server)"
-    if packet[24:32] not in requests:  # RFC 5905, section 8: bogus
+    if packet[24:32] not in requests:  # RFC 5905, section 8
         return "it did not echo this request's transmit timestamp"
     return None
 
 
 def kiss_of_death(header):
-    """Return what a kiss-o'-death says, a reply that means "stop asking", or "" if this is none.
+    """Return what a kiss-o'-death says, or "" if this is none: a reply that means "stop asking".
 
-    It has stratum 0, and as its reference ID a code; without a code the server only has no time.
-    Codes with an X in front are experiments, to be ignored (RFC 5905, section 7.4).
+    It has stratum 0, and a code in place of the reference ID. Without a code, the server just does
+    not know the time. Codes that begin with X are experiments: ignore them (RFC 5905, section 7.4).
     """
-    if header.stratum > 0 or header.reference_id[0] in b"\0X":
+    if header.stratum > 0 or header.reference_id.startswith((b"\0", b"X")):
         return ""
     code = reference_id(header)
     return f"kiss-o'-death {code}: {KISS_CODES.get(code, 'not known here')}"
@@ -244,28 +247,27 @@ def refusal(sample):
         return "its transmit timestamp is missing"
     if header.receive == 0:  # RFC 5905, section 6: unknown
         return "its receive timestamp is missing"
-    # What is finer than a tick of its clock a server may fill in at random (section 6).
+    # Servers may fill the bits below one tick with random ones (section 6): allow for a tick.
     if sample.t3 < sample.t2 - tick:  # section 8: T2 is taken first
         return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
     if header.reference and to_unix_ns(header.reference) > sample.t3 + tick:  # appendix A.5.1.1
         return "its clock was last set in the future (reference after transmit timestamp)"
     if distance >= 16 * SECOND:  # this client's own rule: A.5.1.1 leaves out the delay
         return f"its root distance, {seconds(distance)} s, is not below 16 s"
-    delay = (sample.t4 - sample.t1) - (sample.t3 - sample.t2)
-    if delay < -dispersion(sample):  # RFC 4330, section 5
-        return f"its times cannot be right: they make the delay {seconds(delay)} s"
+    if sample.t3 - sample.t2 > sample.t4 - sample.t1 + dispersion(sample):  # RFC 4330, section 5
+        return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
     return None
 
 
 # ---- One exchange
 
-# Linux notes when a packet arrives, if asked to: in two of this machine's longs, seconds and ns.
+# If asked to, Linux notes when each packet arrives, in two C longs: seconds and ns.
 SO_TIMESTAMPNS = 35
 TIMESPEC = struct.Struct("@ll")
 
 
 def prepare(sock):
-    """Ask the kernel for its notes, and for room: forgeries must not crowd out the reply."""
+    """Ask the kernel for these notes, and for room: a flood must not push out the reply."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
         if sys.platform == "linux":
@@ -275,7 +277,10 @@ def prepare(sock):
 
 
 def receive(sock):
-    """Return the next packet and when it came, in Unix ns. Raises socket.timeout."""
+    """Return the next packet and its arrival in Unix ns: the kernel's note, or else the clock now.
+
+    Raises socket.timeout.
+    """
     if sys.platform != "linux":
         return sock.recv(MAX_PACKET), time.time_ns()
     packet, notes, flags, _ = sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(TIMESPEC.size))
@@ -306,7 +311,7 @@ def ask(sock, timeout, answered):
             requests[random_bits] = time.perf_counter_ns(), time.time_ns()
             sock.send(request)
             again, pause = now + pause, 2 * pause
-        # In slices of half a second: on Windows, Ctrl-C has to wait for the end of one.
+        # At most half a second at once: on Windows, Ctrl-C works only between two waits.
         sock.settimeout((min(again, deadline, now + SECOND // 2) - now) / SECOND)
         try:
             packet, t4 = receive(sock)
@@ -317,7 +322,9 @@ def ask(sock, timeout, answered):
         except socket.timeout:
             pass
         now = time.perf_counter_ns()
-    guess = "lost, or asked too often" if answered else "does a firewall block this UDP port?"
+    guess = "does a firewall block this UDP port?"
+    if answered:
+        guess = "the packet was lost, or the server limits its rate"
     but = f"; packets ignored: {ignored}, the last because {why}" if ignored else ""
     raise Failure(f"no reply within {timeout:g} s ({guess}){but}")
 
@@ -341,11 +348,11 @@ def exchange(server, timeout, answered):
     except OSError as error:
         raise Failure(f"cannot reach it: {error.strerror or error}")
 
-    # By how much do this computer's two clocks disagree about how long it took?
+    # How long did it take? One clock can be set, the other cannot: by how much do they disagree?
     disagreement = abs((now - t1) - (ended - started))
-    if disagreement > SECOND // 2:  # no interruption between the readings is so long
+    if disagreement > SECOND // 2:  # more than a busy computer explains
         raise Failure("this computer's clock was set while the reply was on its way; try again")
-    if not t1 <= t4 <= now:  # then the kernel's note is wrong
+    if not t1 <= t4 <= now:  # the kernel's note is wrong
         t4 = now
     sample = measure(address, reply, started, t1, t4, disagreement)
     kiss, why = kiss_of_death(sample.header), refusal(sample)
@@ -378,12 +385,14 @@ def ask_in_turn(servers, timeout, answered):
 
 
 def picture(sample, first, width):
-    """Return the interval offset +- delay / 2, in which the true offset is, drawn in width columns.
+    """Return the interval from offset - delay / 2 to offset + delay / 2, drawn in width columns.
 
-    That of the first sample takes the middle half. < and > mark what is beyond the ends.
+    The first sample's interval fills the middle half. < and > mark what is beyond the ends.
     """
-    shift, half, unit = sample.offset - first.offset, sample.delay / 2, 2 * first.delay / width
-    left, middle, right = (int(width / 2 + x / unit) for x in (shift - half, shift, shift + half))
+    ns_per_column = 2 * first.delay / width
+    middle = width / 2 + (sample.offset - first.offset) / ns_per_column
+    half = sample.delay / 2 / ns_per_column
+    left, middle, right = (math.floor(column) for column in (middle - half, middle, middle + half))
     row = ["-" if left < column < right else " " for column in range(width)]
     for column, mark in ((left, "["), (right, "]"), (middle, "*")):
         if 0 <= column < width:
@@ -396,7 +405,7 @@ def picture(sample, first, width):
 
 
 def show(number, sample, first, args):
-    """Print a sample in a line."""
+    """Print a line about a sample, with its picture."""
     text = f"sample {number}:".ljust(len(f"sample {args.n}:"))
     text += f" offset {seconds(sample.offset, '+')} s, delay {seconds(sample.delay)} s"
     print(f"{text} |{picture(sample, first, 77 - len(text))}|", flush=True)
@@ -415,7 +424,7 @@ def take_samples(servers, args):
             if args.n > 1 and not args.json:
                 show(len(results), result, samples[0], args)
     now = time.perf_counter_ns()
-    for sample in samples:  # they are older now
+    for sample in samples:  # the older a sample, the less it says about now
         sample.errors["drift"] = drift(now - sample.started)
     return results
 
@@ -423,8 +432,8 @@ def take_samples(servers, args):
 def choose(results):
     """Return the sample with the least root distance (RFC 5905, section 10), or None without any.
 
-    Raises Failure if no offset suits both it and another, even if the clocks drifted apart by 500
-    parts in a million in between (RFC 5905, section 11.2.1).
+    Raises Failure if another sample cannot be true as well, not even if the clocks drifted apart by
+    1/2000 in between (500 parts in a million, what a clock at its worst does).
     """
     samples = [result for result in results if isinstance(result, Sample)]
     best = min(samples, key=root_distance, default=None)
@@ -462,9 +471,8 @@ Root distance:  {seconds(root_distance(best))} s: the most that the offset can b
         text += f"\nLeap second:    {LEAPS[header.leap]}"
     if len(results) > 1:
         lost = sum(isinstance(result, Failure) for result in results)
-        text += (
-            f"\nSample:         {results.index(best) + 1} of {len(results)} counts; lost: {lost}"
-        )
+        number = results.index(best) + 1
+        text += f"\nSample:         {number} of {len(results)} counts; lost: {lost}"
     return text
 
 
@@ -520,9 +528,11 @@ def reference_id_words(header):
     text = reference_id(header)
     if header.reference_id == bytes(4):
         return "0: not set"
-    if header.stratum < 2:
-        return kiss_of_death(header) or f"{text}: its reference clock"
-    if header.reference_id.isalpha():
+    if header.stratum == 0:
+        return kiss_of_death(header) or f"{text}: no kiss code"
+    if header.stratum == 1:
+        return f"{text}: its reference clock"
+    if header.reference_id.isalpha():  # some servers have letters here at any stratum
         return f"{text}, its server, or {header.reference_id.decode()}, its clock"
     return f"{text}: its server (IPv6: a hash)"
 
@@ -546,7 +556,7 @@ def dissect(packet, random_bits=b""):
     more = f"\n48  and {size - 48} bytes more: extension fields or a MAC" if size > 48 else ""
     word = [packet[at : at + 4].hex() for at in range(0, 48, 4)]
     it = unpack(packet)
-    delay, dispersion = it.root_delay / 2**16, it.root_dispersion / 2**16
+    root_delay, root_dispersion = it.root_delay / 2**16, it.root_dispersion / 2**16
     stamps = (it.reference, it.originate, it.receive, it.transmit)
     reference, originate, receive, transmit = (timestamp_words(s, random_bits) for s in stamps)
     return f"""\
@@ -557,8 +567,8 @@ def dissect(packet, random_bits=b""):
               stratum             {it.stratum}: {STRATA[it.stratum]}
               poll                {it.poll}: 2^{it.poll} s = {2.0**it.poll:.3g} s
               precision           {it.precision}: 2^{it.precision} s = {2.0**it.precision:.3g} s
- 4  {word[1]}  root delay          {it.root_delay} * 2^-16 s = {delay:.6f} s
- 8  {word[2]}  root dispersion     {it.root_dispersion} * 2^-16 s = {dispersion:.6f} s
+ 4  {word[1]}  root delay          {it.root_delay} * 2^-16 s = {root_delay:.6f} s
+ 8  {word[2]}  root dispersion     {it.root_dispersion} * 2^-16 s = {root_dispersion:.6f} s
 12  {word[3]}  reference ID        {reference_id_words(it)}
 16  {word[4]}  reference timestamp {reference[0]}
 20  {word[5]}                      {reference[1]}
@@ -592,7 +602,7 @@ delay  = (T4 - T1) - (T3 - T2)       (one tick of this clock, if that is more)
        = {seconds(sample.t4 - sample.t1)} - {seconds(sample.t3 - sample.t2)} s
        = {seconds(sample.delay)} s
 
-root distance = the sum of all that can make the offset wrong
+root distance = what can make the offset wrong (the last four: the dispersion)
 {errors}
 = {seconds(root_distance(sample)):>20} s"""
 
@@ -649,7 +659,7 @@ def check(args):
         ("-t", args.t, 0.001, 86_400),
         ("the port", args.port, 1, 65_535),
     ):
-        if not low <= value <= high:  # as nan is not
+        if not low <= value <= high:  # this way round, nan is refused too
             wrong_command_line(f"{name} must be a number from {low} to {high}")
 
 
@@ -681,7 +691,7 @@ examples:
     add("server", nargs="?", help="its name or address (default: pool.ntp.org)")
     add("port", nargs="?", default="123", help="its UDP port (default: 123)")
     add("more", nargs="*", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     check(args)
     return args
 
@@ -689,17 +699,17 @@ examples:
 def resolve(args):
     """Return each address of the server, with its address family."""
     if not args.server:
-        raise Failure("cannot resolve '': a name is needed")  # Windows takes it for 127.0.0.1
+        raise Failure("cannot resolve '': a name is needed")  # Windows would find 127.0.0.1
     family = socket.AF_INET if args.ipv4 else socket.AF_INET6 if args.ipv6 else 0
     try:
-        name = args.server.encode("ascii")  # Python would load tables to look for other letters
+        name = args.server.encode("ascii")  # for other letters, Python would load large tables
         found = socket.getaddrinfo(name, args.port, family, socket.SOCK_DGRAM)
     except UnicodeEncodeError:
         raise Failure(f"cannot resolve {args.server!a:.200}: it is not ASCII (xn--... is)")
     except OSError as error:
         raise Failure(
             f"cannot resolve {args.server!a:.200}: {error.strerror}; check the name and the network"
-            " (without one: tests/fake_ntp_server.py ./ntp_client.py)"
+            " (to try it without one: tests/fake_ntp_server.py ./ntp_client.py)"
         )
     return list(dict.fromkeys((entry[0], entry[4]) for entry in found))  # each of them once
 
@@ -739,5 +749,5 @@ if __name__ == "__main__":
         status = 1
     except KeyboardInterrupt:
         status = 130
-    # Not sys.exit(): it would write to the full disk again, and cleans up for a tenth of the run.
+    # Not sys.exit(): it would write to the full disk again, and its clean-up takes time.
     os._exit(status)

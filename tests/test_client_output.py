@@ -177,7 +177,7 @@ delay  = (T4 - T1) - (T3 - T2)       (one tick of this clock, if that is more)
        = {decimal(T4 - T1)} - {decimal(T3 - T2)} s
        = {decimal(DELAY)} s
 
-root distance = the sum of all that can make the offset wrong
+root distance = what can make the offset wrong (the last four: the dispersion)
 {errors}={decimal(DISTANCE):>21} s
 
 Request, 48 bytes:

@@ -99,7 +99,7 @@ def test_a_lost_sample_is_an_error_line_in_the_same_form_as_without_n(fake_serve
     assert_one_error_line(
         result,
         0,
-        f"127.0.0.1 port {server.port}: no reply within 0.9 s (lost, or asked too often)\n",
+        f"127.0.0.1 port {server.port}: no reply within 0.9 s (the packet was lost, or the server limits its rate)\n",
     )
     lines = result.stdout.splitlines()
     assert [SAMPLE.fullmatch(line)[1] for line in lines[:2]] == ["1", "3"]
