@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +14,7 @@ case "$*" in
 *"import ensurepip"*) exit {ensurepip} ;;
 *"-m venv"*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && exit 0 ;;
 *"-m pip"*) echo "ERROR: no network here"; exit {pip} ;;
-*"os.rename"*) mv "$3" "$4"; exit $? ;;
+*"fcntl"*) exec {python} "$@" ;;
 *"-m pytest"*) echo "pytest ran" ;;
 esac
 """
@@ -30,7 +31,7 @@ def tests_run(tmp_path):
 
     def tests_run(ensurepip=0, pip=0, **options):
         python = tmp_path / "bin" / "python3"
-        python.write_text(FAKE_PYTHON.format(ensurepip=ensurepip, pip=pip))
+        python.write_text(FAKE_PYTHON.format(ensurepip=ensurepip, pip=pip, python=sys.executable))
         python.chmod(0o755)
         environment = {**ENVIRONMENT, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
         options = {"env": environment, "encoding": "utf-8", "timeout": 60, **options}
@@ -48,7 +49,9 @@ def test_it_makes_the_venv_once_and_leaves_nothing_else(tests_run):
     assert names == [".venv", "requirements.txt", "run"]
 
 
-def test_it_makes_the_venv_again_when_its_python_is_gone_or_the_requirements_have_changed(tests_run):
+def test_it_makes_the_venv_again_when_its_python_is_gone_or_the_requirements_have_changed(
+    tests_run,
+):
     assert tests_run().returncode == 0
     (tests_run.folder / ".venv" / "bin" / "python").unlink()
     assert tests_run().stdout == "pytest ran\n"
@@ -60,7 +63,10 @@ def test_it_makes_the_venv_again_when_its_python_is_gone_or_the_requirements_hav
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ({"ensurepip": 1}, "python3 has no venv; on Debian and Ubuntu: apt-get install python3-venv"),
+        (
+            {"ensurepip": 1},
+            "python3 has no venv; on Debian and Ubuntu: apt-get install python3-venv",
+        ),
         ({"pip": 1}, "it needs the network: ERROR: no network here"),
     ],
     ids=["no venv", "no network"],
@@ -78,12 +84,16 @@ def test_two_first_runs_at_once_do_not_break_each_other(tests_run):
     tests_run(pip=1)  # writes the python3
     environment = {**ENVIRONMENT, "PATH": f"{tests_run.folder.parent}/bin:{os.environ['PATH']}"}
     python = tests_run.folder.parent / "bin" / "python3"
-    python.write_text(FAKE_PYTHON.format(ensurepip=0, pip=0))
+    python.write_text(FAKE_PYTHON.format(ensurepip=0, pip=0, python=sys.executable))
     options = {"env": environment, "encoding": "utf-8", "stdout": subprocess.PIPE}
     runs = [subprocess.Popen([tests_run.folder / "run"], **options) for _ in range(4)]
     assert [run.communicate(timeout=60)[0] for run in runs] == ["pytest ran\n"] * 4
     assert [run.returncode for run in runs] == [0] * 4
-    assert sorted(path.name for path in tests_run.folder.iterdir()) == [".venv", "requirements.txt", "run"]
+    assert sorted(path.name for path in tests_run.folder.iterdir()) == [
+        ".venv",
+        "requirements.txt",
+        "run",
+    ]
 
 
 def test_a_clone_that_cannot_be_written_to_is_said(tests_run):
