@@ -1,27 +1,30 @@
 #!/usr/bin/env python3
-"""How accurate and how fast the scripts are, beside the NTP clients that are on this machine.
+"""How accurate and how fast the client is, beside the NTP clients that are on this machine.
 
-    tests/benchmark.py [-h] [--rounds N]
+    tests/benchmark.py [-h] [--rounds N] [--port N]
 
-Starts a chronyd of its own on loopback, which never touches the clock. Server and clients read
-the same clock there: the true offset is 0, and what a client prints is its error. All clients
-take turns, so that what else the machine does falls on all of them, and every figure is also
-shown as a ratio to that of ntp_client.py with one sample. Nothing is asserted: machines are noisy.
+Starts a chronyd of its own on loopback, which never touches the clock. Server and clients read the
+same clock there: the true offset is 0, and what a client prints is its error. Then the same through
+same clock there: the true offset is 0, and what a client prints is its error. Then the same through
+turns, in a new order each round, so that what else the machine does falls on all of them alike. The
+figures are shown as ratios to those of ntp_client.py too. Nothing is asserted: machines are noisy.
 """
 
 import argparse
 import contextlib
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import time
+
+from fake_ntp_server import FakeServer, Way, network
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 SYSTEM_PATH = os.pathsep.join(
@@ -82,36 +85,28 @@ def real_chronyd(folder, port, *directives):
 
 def output_of(command):
     """Return what the command printed, or "" when it failed."""
-    result = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60
-    )
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8"}
+    result = subprocess.run(command, timeout=120, **options)
     return result.stdout if result.returncode == 0 else ""
 
 
 def clients(port, folder):
-    """Return the clients that are on this machine: name to (command, how to find the offset in what it prints)."""
+    """Return the clients that are on this machine: name to (command, how to find the offset)."""
     ours = [sys.executable, str(TOP / "ntp_client.py"), "--json", "127.0.0.1", str(port)]
     in_json = re.compile(r'"offset": ?([-+.e\d]+)')
     found = {
         "ntp_client.py": (ours, in_json),
         "ntp_client.py -n 8": ([*ours, "-n", "8", "-i", "0"], in_json),
     }
+    # A pidfile of its own: chronyd puts a new file in the place of whatever stands there.
+    chronyd = ["chronyd", "-Q", "-t", "20", "cmdport 0", f"pidfile {folder}/pid"]
+    server = f"server 127.0.0.1 port {port} iburst"
+    wrong_by = re.compile(r"System clock wrong by ([-+.e\d]+) seconds")
     peers = {
-        "chronyd -Q": (
-            # A pidfile of its own: chronyd puts a new file in the place of whatever stands there.
-            [
-                "chronyd",
-                "-Q",
-                "-t",
-                "20",
-                f"server 127.0.0.1 port {port} iburst",
-                "cmdport 0",
-                f"pidfile {folder}/pid",
-            ],
-            re.compile(r"System clock wrong by ([-+.e\d]+) seconds"),
-        ),
+        "chronyd -Q (us)": ([*chronyd, server], wrong_by),
+        "chronyd -Q, 1 (us)": ([*chronyd, f"{server} maxsamples 1"], wrong_by),
         "ntpdig": (["ntpdig", "-j", "127.0.0.1"], in_json),
-        "rdate": (
+        "rdate (us)": (
             ["rdate", "-n", "-p", "-v", "-o", str(port), "127.0.0.1"],
             re.compile(r"by ([-+.e\d]+) seconds"),
         ),
@@ -119,9 +114,7 @@ def clients(port, folder):
     for name, (command, pattern) in peers.items():
         program = shutil.which(command[0], path=SYSTEM_PATH)
         if name == "ntpdig" and port != 123:
-            print(
-                "ntpdig left out: it asks port 123 only, which is not free here, or not ours to take"
-            )
+            print("ntpdig is left out: it asks port 123 only (--port 123, where that is free)")
         elif program:
             found[name] = ([program, *command[1:]], pattern)
         else:
@@ -129,31 +122,32 @@ def clients(port, folder):
     return found
 
 
-def measure_accuracy(port, rounds, folder):
-    """Run all clients in turn; return each one's errors in us and wall times in ms."""
-    found = clients(port, folder)
+def measure(found, rounds):
+    """Run all clients in turn; return each one's errors in us, with their sign, and wall times."""
     errors, walls = ({name: [] for name in found} for _ in range(2))
     for _ in range(rounds):
-        for name, (command, pattern) in found.items():
+        for name in random.sample(list(found), len(found)):
+            command, pattern = found[name]
             started = time.perf_counter()
             offset = pattern.search(output_of(command))
             walls[name].append((time.perf_counter() - started) * 1e3)
             if offset:
-                errors[name].append(abs(float(offset[1])) * 1e6)
+                errors[name].append(float(offset[1]) * 1e6)
     return errors, walls
 
 
-def show_accuracy(errors, walls):
-    """Print the table: median, 90th percentile and worst error, and wall time, each with its ratio to the first row."""
-    print(
-        f"\n{'error in us (ratio)':20}{'median':>14}{'90th pct':>16}{'worst':>16}{'wall ms':>18}   answers"
-    )
+def show(title, errors, walls):
+    """Print a table, with ratios to the first row; the last but one column is the mean, signed."""
+    print(f"\n{title}")
+    head = f"{'error in us (ratio)':20}{'median':>17}{'90th pct':>18}{'worst':>18}"
+    print(f"{head}{'bias':>9}{'wall ms':>18}   answers")
     first = None
     for name in errors:
+        answers = f"{len(errors[name])}/{len(walls[name])}"
         if not errors[name]:
-            print(f"{name:20}{'no answer':>14}")
+            print(f"{name:20}{'no answer':>17}   {answers}")
             continue
-        ranked = sorted(errors[name])
+        ranked = sorted(map(abs, errors[name]))
         row = [
             statistics.median(ranked),
             ranked[round(0.9 * (len(ranked) - 1))],
@@ -161,88 +155,49 @@ def show_accuracy(errors, walls):
             statistics.median(walls[name]),
         ]
         first = first or row
-        cells = (f"{value:7.2f} ({value / max(one, 0.001):6.2f})" for value, one in zip(row, first))
-        print(f"{name:20}{' '.join(cells)}   {len(ranked)}/{len(walls[name])}")
-
-
-def measure_start_up(port, rounds, folder):
-    """Run each script, and what it is compared with, in turn; return the wall times in ms."""
-    count = 1_000_000_000
-    with (folder / "sample_data_file.dat").open("wb") as file:
-        file.write(struct.pack(">BxHIQ", 1, 1, 1, 1))
-        file.seek(16 * (count - 1))  # 16 GB, of which nearly nothing is on the disk
-        file.write(struct.pack(">BxHIQ", count % 2**8, count % 2**16, count, count))
-    commands = {
-        "pass": ["-c", "pass"],
-        "goodbye.py": [TOP / "goodbye.py"],
-        "basics.py x 1": [TOP / "basics.py", "x", "1"],
-        "basics.py x 1000000000": [TOP / "basics.py", "x", str(count)],
-        "import argparse, socket": ["-c", "import argparse, socket"],
-        "ntp_client.py": [TOP / "ntp_client.py", "127.0.0.1", str(port)],
-    }
-    walls = {name: [] for name in commands}
-    for _ in range(rounds):
-        for name, command in commands.items():
-            started = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL, check=True
-            )
-            walls[name].append((time.perf_counter() - started) * 1e3)
-    return walls
-
-
-def show_start_up(walls):
-    """Print the medians of the scripts' run times as ratios to what they are compared with."""
-    print(f"\nstart-up, Python {sys.version.split()[0]}: medians in ms, and the ratio")
-    for name, base in (
-        ("goodbye.py", "pass"),
-        ("basics.py x 1", "pass"),
-        ("basics.py x 1000000000", "basics.py x 1"),
-        ("ntp_client.py", "import argparse, socket"),
-    ):
-        one, other = statistics.median(walls[name]), statistics.median(walls[base])
-        print(f"{name:24}{one:7.2f}  to {other:7.2f} for {base:24}= {one / other:.3f}")
+        cells = [f"{value:8.2f} ({value / max(one, 0.001):6.2f})" for value, one in zip(row, first)]
+        bias = f"{statistics.mean(errors[name]):+9.2f}"
+        print(f"{name:20}{' '.join(cells[:3])} {bias} {cells[3]}   {answers}")
 
 
 def main():
     """Measure, and print the tables; return the exit status."""
     parser = argparse.ArgumentParser(
-        description="Measure the scripts beside the NTP clients that are on this machine."
+        description="Measure the client beside the NTP clients that are on this machine."
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--rounds",
         type=int,
         default=30,
         metavar="N",
-        help="how often each client runs (%(default)s)",
+        help="how often each client runs (default: 30)",
     )
-    rounds = parser.parse_args().rounds
-    if rounds < 1:
+    add("--port", type=int, default=0, metavar="N", help="chronyd's port (default: a free one)")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
         parser.error("argument --rounds: at least one")
-    if not shutil.which("chronyd", path=SYSTEM_PATH):
-        print(
-            "benchmark.py: error: no chronyd here; on Debian and Ubuntu: apt-get install chrony",
-            file=sys.stderr,
-        )
+    chronyd = shutil.which("chronyd", path=SYSTEM_PATH)
+    if not chronyd:
+        reason = "no chronyd here; on Debian and Ubuntu: apt-get install chrony"
+        print(f"benchmark.py: error: {reason}", file=sys.stderr)
         return 1
 
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = pathlib.Path(name)
-        for port in (123, free_port()):  # ntpdig can ask port 123 alone
-            if stack.enter_context(real_chronyd(folder, port)):
-                break
-        else:
-            print(
-                "benchmark.py: error: chronyd does not answer:",
-                (folder / "log").read_text(),
-                file=sys.stderr,
-            )
-            return 1
-        print(
-            f"{rounds} rounds against {output_of([shutil.which('chronyd', path=SYSTEM_PATH), '--version']).strip()}"
-        )
-        show_accuracy(*measure_accuracy(port, rounds, folder))
-        show_start_up(measure_start_up(port, rounds, folder))
+    with tempfile.TemporaryDirectory() as name:
+        folder, port = pathlib.Path(name), arguments.port or free_port()
+        with real_chronyd(folder, port) as answers:
+            if not answers:
+                reason = (folder / "log").read_text()
+                print("benchmark.py: error: chronyd does not answer:", reason, file=sys.stderr)
+                return 1
+            print(f"{arguments.rounds} rounds against {output_of([chronyd, '--version']).strip()}")
+            print("(us): this one prints whole microseconds, or six decimals")
+            show("loopback", *measure(clients(port, folder), arguments.rounds))
+            lossy = Way(loss=0.1, jitter=0.005)
+            carry = network(("127.0.0.1", port), random.randrange(2**32), lossy, lossy)
+            with FakeServer(carry) as near_end:
+                found = clients(near_end.port, folder)
+                show("a network with loss and jitter", *measure(found, arguments.rounds))
     return 0
 
 

@@ -70,7 +70,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """In CI, count what is skipped as failed: there everything that the tests need can be installed."""
+    """In CI, count what is skipped as failed: there everything that the tests need can be
+    installed.
+    """
     report = (yield).get_result()
     if report.skipped and os.environ.get("CI"):
         report.outcome = "failed"
@@ -81,7 +83,9 @@ def pytest_runtest_makereport(item, call):
 
 
 def run(script, *arguments, python=sys.executable, **options):
-    """Run one of the scripts to its end, and return what subprocess.run() does, its output as text."""
+    """Run one of the scripts to its end, and return what subprocess.run() does, its output as
+    text.
+    """
     options = {
         "env": ENVIRONMENT,
         "cwd": TOP,
@@ -99,7 +103,10 @@ def client(*arguments, **options):
 
 def patched_client(patch, *arguments, **options):
     """Run the client in a Python in which patch, a few lines of code, was run first."""
-    program = f"import os, runpy, socket, sys, time\n{patch}\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    program = f"""import os, runpy, socket, sys, time
+{patch}
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
     loader = "import sys; program = sys.argv.pop(1); del sys.argv[0]; exec(program)"
     options = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     command = [sys.executable, "-c", loader, program, TOP / "ntp_client.py", *map(str, arguments)]
@@ -149,11 +156,14 @@ def changed(**changes):
 
 
 def resolves_to(*addresses, family="AF_INET"):
-    """Return a patch for patched_client() in which every name has these addresses, and no resolver is asked."""
+    """Return a patch for patched_client() in which every name has these addresses, and no
+    resolver is asked.
+    """
     return f"""
 def found(name, port, *others, **more):
     print(name, port, *others, file=open(os.environ.get("ASKED", os.devnull), "a"))
-    return [(socket.{family}, socket.SOCK_DGRAM, 17, "", (address, int(port))) for address in {addresses!r}]
+    kind = socket.SOCK_DGRAM
+    return [(socket.{family}, kind, 17, "", (address, int(port))) for address in {addresses!r}]
 socket.getaddrinfo = found
 """
 
@@ -167,7 +177,9 @@ def fake_server():
 
 @pytest.fixture
 def ask(fake_server):
-    """Return a function that runs the client, with these options, against a server that behaves like this."""
+    """Return a function that runs the client, with these options, against a server that behaves
+    like this.
+    """
 
     def ask(behaviour=honest, *options):
         server = fake_server(behaviour)
@@ -178,7 +190,9 @@ def ask(fake_server):
 
 @pytest.fixture(scope="session")
 def chronyd(tmp_path_factory):
-    """Run a real chronyd on loopback, which never touches the clock; its UDP port. It says it has stratum 2."""
+    """Run a real chronyd on loopback, which never touches the clock; its UDP port. It says it
+    has stratum 2.
+    """
     if not shutil.which("chronyd", path=SYSTEM_PATH):
         pytest.skip("chronyd is not installed (Debian package chrony)")
     folder, port = tmp_path_factory.mktemp("chronyd"), free_port()

@@ -42,12 +42,15 @@ Request.__doc__ = (
 
 
 def timestamp(unix_ns):
-    """Return a Unix time in ns as a 64-bit NTP timestamp, whose seconds wrap every 2**32 (RFC 5905, section 6)."""
+    """Return a Unix time in ns as a 64-bit NTP timestamp, whose seconds wrap every 2**32 (RFC
+    5905, section 6).
+    """
     return (((unix_ns + SECONDS_1900_TO_1970 * 10**9) << 32) // 10**9) % 2**64
 
 
 def reply_to(request, offset=0, **changes):
-    """Return the 48 bytes of an honest reply from a clock that is offset ns ahead, with some header fields changed.
+    """Return the 48 bytes of an honest reply from a clock that is offset ns ahead, with some
+    header fields changed.
 
     changes: any of the fields below, as they go on the wire (timestamps as 64-bit integers).
     """
@@ -80,10 +83,14 @@ def honest(request, offset=0):
 
 
 Way = collections.namedtuple("Way", "loss delay jitter", defaults=(0, 0, 0))
-Way.__doc__ = """One direction of a network: the chance that it loses a packet, and s of delay, plus jitter at most."""
+Way.__doc__ = """One direction of a network.
+
+loss: the chance that it loses a packet. delay: in s, to which chance adds jitter s at most.
+"""
+PERFECT = Way()
 
 
-def network(server, seed, there=Way(), back=Way()):
+def network(server, seed, there=PERFECT, back=PERFECT):
     """Return the behaviour of a network, seen from the client, that has this server at its far end.
 
     What it does to the packets is chance, but the same seed brings the same chances again.
@@ -145,7 +152,9 @@ class FakeServer:
             raise self.fault
 
     def serve(self):
-        """Hand every request to the behaviour, and send what it gives, until the with block ends."""
+        """Hand every request to the behaviour, and send what it gives, until the with block
+        ends.
+        """
         while True:
             try:
                 data, client = self.socket.recvfrom(65536)
@@ -169,7 +178,8 @@ class FakeServer:
 
 
 def feed(pipe, answered):
-    """Copy stdin to a command's pipe, but hold the end of it back until the server has answered, for 1 s at most.
+    """Copy stdin to a command's pipe, but hold the end of it back until the server has answered,
+    for 1 s at most.
 
     OpenBSD's netcat -q stops listening the moment its stdin ends: it would miss every reply.
     """
@@ -213,8 +223,9 @@ def main():
     """Serve until Ctrl-C, or while the command runs; return the exit status."""
     parser = argparse.ArgumentParser(
         description="A fake NTP server on this computer: an honest one, but for --offset.",
-        epilog="The command gets this program's stdin. Exit status: the command's; 126 it could not be "
-        "started, 127 there is no such command; 1 the port could not be had; 2 the command line was wrong.",
+        epilog="The command gets this program's stdin. Exit status: the command's; 126 it could "
+        "not be started, 127 there is no such command; 1 the port could not be had; 2 the command "
+        "line was wrong.",
     )
     parser.add_argument("--port", type=int, default=0, help="the UDP port (default: a free one)")
     parser.add_argument(

@@ -7,7 +7,9 @@ RECORDS = 65_536  # the first at which every width below 32 bits has wrapped to 
 
 
 def sample_data():
-    """Return Lab 9's records 1 to RECORDS: each number four times, big-endian, wrapped to 8, 16, 32 and 64 bits."""
+    """Return Lab 9's records 1 to RECORDS: each number four times, big-endian, wrapped to 8, 16,
+    32 and 64 bits.
+    """
     return b"".join(struct.pack(">BxHIQ", k % 2**8, k % 2**16, k, k) for k in range(1, RECORDS + 1))
 
 

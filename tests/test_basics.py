@@ -151,7 +151,8 @@ def test_record_one_thousand_million_of_a_16_gb_file_is_read_without_reading_the
     with (tmp_path / DATA).open("wb") as file:
         file.seek(16 * (count - 1))  # what is skipped takes no room on the disk
         file.write(struct.pack(">BxHIQ", count % 2**8, count % 2**16, count, count))
-    # To read the rest takes many seconds of work, however busy this computer is: 2 s are enough without.
+    # To read the rest takes many seconds of work, however busy this computer is: 2 s are enough
+    # without.
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_CPU, (2, 2))}
     result = basics("x", count, cwd=tmp_path, **limit)
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "sanity check: passed")

@@ -1,31 +1,38 @@
 """The benchmark: that it runs. What it measures is not tested, for machines are noisy."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from benchmark import SYSTEM_PATH
-from conftest import ENVIRONMENT, run
+from conftest import ENVIRONMENT, TOP, run
 
 
 def test_it_prints_both_tables():
     if not shutil.which("chronyd", path=SYSTEM_PATH):
         pytest.skip("chronyd is not installed (Debian package chrony)")
-    result = run("tests/benchmark.py", "--rounds", 1)
+    # Without the peers, which have their own pace: of them there is no saying.
+    code = "import benchmark, shutil, sys; real, sys.argv = shutil.which, ['b', '--rounds', '1']"
+    code += "; benchmark.clients = lambda port, folder, found=benchmark.clients: {"
+    code += "name: what for name, what in found(port, folder).items() if 'ntp_client' in name}"
+    code += "; sys.exit(benchmark.main())"
+    options = {"encoding": "utf-8", "env": {**ENVIRONMENT, "PYTHONPATH": str(TOP / "tests")}}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=120, **options
+    )
     assert (result.returncode, result.stderr) == (0, "")
-    for row in (
-        "ntp_client.py  ",
-        "ntp_client.py -n 8",
-        "chronyd -Q",
-        "goodbye.py",
-        "basics.py x 1000000000",
-    ):
-        assert row in result.stdout
-    assert "no answer" not in result.stdout
+    tables = result.stdout.split("error in us (ratio)")[1:]
+    assert len(tables) == 2
+    for table in tables:
+        for row in ("ntp_client.py  ", "ntp_client.py -n 8"):
+            assert row in table
 
 
 def test_without_chronyd_it_says_which_package_brings_it(tmp_path):
-    code = "import benchmark, sys; benchmark.SYSTEM_PATH = ''; sys.argv = ['benchmark.py']; sys.exit(benchmark.main())"
+    code = "import benchmark, sys; benchmark.SYSTEM_PATH = ''"
+    code += "; sys.argv = ['benchmark.py']; sys.exit(benchmark.main())"
     (tmp_path / "start.py").write_text(code)
     result = run(tmp_path / "start.py", env={**ENVIRONMENT, "PYTHONPATH": "tests"})
     assert result.returncode == 1

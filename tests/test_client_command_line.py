@@ -151,7 +151,8 @@ def test_help_shows_every_option_its_default_and_two_examples():
     result = client("--help")
     assert (result.returncode, result.stderr) == (0, "")
     for text in (
-        "-4 ", "-6 ", "-n N", "-i SECONDS", "-t SECONDS", "-v ", "--json ", "--decode FILE", "[server] [port]",
+        "-4 ", "-6 ", "-n N", "-i SECONDS", "-t SECONDS", "-v ", "--json ", "--decode FILE",
+        "[server] [port]",
         "(default: pool.ntp.org)", "(default: 123)", "(default: 2)", "(default: 5)",
         "  ntp_client.py -n 8 ", "  tests/fake_ntp_server.py ./ntp_client.py -v ",
     ):  # fmt: skip

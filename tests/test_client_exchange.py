@@ -1,4 +1,6 @@
-"""Part 5, one exchange: whom the client asks, when it asks again, what it ignores, refuses and believes."""
+"""Part 5, one exchange: whom the client asks, when it asks again, what it ignores, refuses and
+believes.
+"""
 
 import json
 import os
@@ -176,7 +178,8 @@ def test_an_address_that_is_listed_twice_is_asked_once(fake_server):
 
 # ---- Networks that lose packets
 
-# A clock that jumps to the end of each wait, so that a long one takes no time; each request is told on stdout.
+# A clock that jumps to the end of each wait, so that a long one takes no time; each request is
+# told on stdout.
 NO_ANSWER_AND_NO_WAITING = """
 clock, waits = [0], [None]
 def send(self, *args, **kw):
@@ -317,7 +320,8 @@ def test_when_nothing_else_comes_the_error_says_how_many_were_ignored_and_why(as
     assert_one_error_line(
         result,
         1,
-        f"no reply within 0.9 s (does a firewall block this UDP port?); packets ignored: 3, the last because {why}\n",
+        "no reply within 0.9 s (does a firewall block this UDP port?)",
+        f"; packets ignored: 3, the last because {why}\n",
     )
 
 
@@ -614,7 +618,8 @@ def test_a_process_that_is_interrupted_while_it_reads_the_clocks_does_not_take_t
     fake_server,
 ):
     server = fake_server()
-    patch = "real = time.time_ns; time.time_ns = lambda: (time.sleep(0.02), real(), time.sleep(0.02))[1]"
+    nap = "time.sleep(0.02)"
+    patch = f"real = time.time_ns; time.time_ns = lambda: ({nap}, real(), {nap})[1]"
     assert patched_client(patch, server.host, server.port).stderr == ""
 
 
@@ -650,11 +655,13 @@ real = socket.socket.recvmsg
 def recvmsg(self, *args, **kw):
     packet, notes, flags, address = real(self, *args, **kw)
     assert len(notes) == 1, notes
-    return packet, [(level, kind, struct.pack("@ll", {seconds}, 0)) for level, kind, _ in notes], flags, address
+    note = struct.pack("@ll", {seconds}, 0)
+    return packet, [(level, kind, note) for level, kind, _ in notes], flags, address
 socket.socket.recvmsg = recvmsg
 """
 NO_TIMESTAMPS = {
-    "a kernel that refuses": "def no(*_): raise OSError(92, 'Protocol not available')\nsocket.socket.setsockopt = no",
+    "a kernel that refuses": "def no(*_): raise OSError(92, 'No such option')\n"
+    "socket.socket.setsockopt = no",
     "a kernel that gives none": "socket.socket.setsockopt = lambda *_: None",
     "another system": "sys.platform = 'win32'; socket.socket.recvmsg = None",
     "a kernel whose clock is in the past": NOTES.format(seconds=0),

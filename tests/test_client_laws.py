@@ -1,7 +1,8 @@
-"""The client's arithmetic, and what holds of it for every input. All tests that import the client are here.
+"""The client's arithmetic, and what holds of it for every input.
 
-They use five of its functions: to_unix_ns, utc, seconds, printable, and dissect. What the arithmetic of an exchange
-gives is tested through measure, refusal and root_distance.
+All tests that import the client are here. They use what the arithmetic consists of, and what makes
+text of it: to_unix_ns, measure, refusal, root_distance; utc, seconds, printable, dissect,
+arithmetic, report and as_json.
 """
 
 import datetime

@@ -185,12 +185,11 @@ def test_what_goes_wrong_in_a_behaviour_is_raised_where_the_with_block_ends(beha
 
 
 def test_an_endless_behaviour_ends_with_the_with_block():
-    with FakeServer(lambda request: itertools.repeat(b"again")) as server:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(30)
-            sock.connect((server.host, server.port))
-            sock.send(b"\x23" + bytes(47))
-            assert sock.recv(100) == b"again"
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sock, FakeServer(lambda request: itertools.repeat(b"again")) as server:
+        sock.settimeout(30)
+        sock.sendto(bytes(48), (server.host, server.port))
+        assert sock.recv(100) == b"again"
     assert not server.thread.is_alive()
 
 

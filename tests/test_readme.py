@@ -1,4 +1,6 @@
-"""The README: every command that it shows is run, and must print what is shown, but for the numbers."""
+"""The README: every command that it shows is run, and must print what is shown, but for the
+numbers.
+"""
 
 import re
 import shutil

@@ -20,7 +20,8 @@ def test_the_client_reads_the_time_from_it(chronyd, address):
     shown = json.loads(result.stdout)
     assert (shown["stratum"], shown["version"], shown["leap"], shown["port"]) == (2, 4, 0, chronyd)
     assert shown["reference_id"] == "127.127.1.1"  # chronyd's own clock
-    # Both read the same clock, so the true offset is 0, and what is shown must bear its own bound out.
+    # Both read the same clock, so the true offset is 0, and what is shown must bear its own bound
+    # out.
     assert abs(shown["offset"]) <= shown["root_distance"]
 
 

@@ -22,7 +22,9 @@ esac
 
 @pytest.fixture
 def tests_run(tmp_path):
-    """Return a function that runs tests/run in a copy, with a python3 that makes venvs in no time."""
+    """Return a function that runs tests/run in a copy, with a python3 that makes venvs in no
+    time.
+    """
     tests = tmp_path / "tests"
     tests.mkdir()
     for name in ("run", "requirements.txt"):
