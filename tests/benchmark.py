@@ -5,9 +5,9 @@
 
 Starts a chronyd of its own on loopback, which never touches the clock. Server and clients read the
 same clock there: the true offset is 0, and what a client prints is its error. Then the same through
-same clock there: the true offset is 0, and what a client prints is its error. Then the same through
-turns, in a new order each round, so that what else the machine does falls on all of them alike. The
-figures are shown as ratios to those of ntp_client.py too. Nothing is asserted: machines are noisy.
+a network that loses a tenth of the packets each way, and delays each by up to 5 ms. The clients
+take turns, in a new order each round, so that what else the machine does falls on all alike. The
+figures are also shown as ratios to those of ntp_client.py. Nothing is asserted: machines are noisy.
 """
 
 import argparse
