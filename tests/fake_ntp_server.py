@@ -191,8 +191,15 @@ def feed(pipe, answered):
 
 def run(command, answered):
     """Run command, with this one's stdin, and return its exit status as a shell reports it."""
+    running, terminated = [], []
+
+    def terminate(*_):
+        terminated.append(True)
+        for process in running:
+            process.terminate()
+
     signal.signal(signal.SIGINT, lambda *_: None)  # the command gets Ctrl-C too, and decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, terminate)
     stdin = subprocess.PIPE if sys.stdin and not sys.stdin.isatty() else None
     try:
         process = subprocess.Popen(command, stdin=stdin, bufsize=0)
@@ -200,15 +207,13 @@ def run(command, answered):
         reason = f"cannot run {command[0]!a}: {error.strerror}"
         print(f"fake_ntp_server.py: error: {reason}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
-    try:
-        if stdin:
-            feeder = threading.Thread(target=feed, args=(process.stdin, answered), daemon=True)
-            feeder.start()
-        status = process.wait()
-        return 128 - status if status < 0 else status
-    finally:
-        process.terminate()  # after SIGTERM; if it has ended, this does nothing
-        process.wait()
+    running.append(process)
+    if terminated:  # before it was running
+        process.terminate()
+    if stdin:
+        threading.Thread(target=feed, args=(process.stdin, answered), daemon=True).start()
+    status = process.wait()
+    return 128 - status if status < 0 else status
 
 
 def seconds(text):
