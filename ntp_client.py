@@ -16,7 +16,7 @@ two computers reads its clock twice:
 The offset is right if the request and the reply take equally long. In the worst case one of them
 takes all of the delay, and the offset is wrong by half the delay. The server's clock may be wrong
 as well, and the server says by how much. The root distance is the sum of these errors and a few
-small ones: the offset is not wrong by more, if the server tells the truth.
+small ones. If the server tells the truth, the offset is wrong by that much at most.
 
 Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C. The
 protocol is in RFC 5905 (NTP version 4) and RFC 4330 (SNTP, for simple clients like this one).
@@ -52,7 +52,8 @@ def to_unix_ns(timestamp):
     """
     if timestamp < 2**63:  # the first bit is 0
         timestamp += 2**64
-    return (timestamp * SECOND + 2**31) // 2**32 - UNIX_EPOCH  # + 2**31: to the nearest ns
+    ns = (timestamp * SECOND + 2**31) // 2**32  # + 2**31: rounded to the nearest
+    return ns - UNIX_EPOCH
 
 
 def binary_to_ns(number, exponent):
@@ -150,8 +151,8 @@ def reference_id(header):
 
 # ---- One sample
 
-# What one exchange brings, in ns. t1 to t4 are Unix times. started is T1 on a clock that nobody can
-# set. errors: each thing that can make the offset wrong, and by how much.
+# What one exchange brings, in ns. t1 to t4 are Unix times. started is the moment of T1 on a second
+# clock, which nobody can set. errors: each thing that can make the offset wrong, and by how much.
 Sample = collections.namedtuple(
     "Sample", "address reply header started t1 t2 t3 t4 offset delay errors"
 )
@@ -175,11 +176,11 @@ def measure(address, reply, started, t1, t4, disagreement):
     delay = max((t4 - t1) - (t3 - t2), tick)  # clocks with long ticks can make it negative
     errors = {  # appendix A.5.5.2
         "delay / 2": math.ceil(delay / 2),
-        # The server's own way to the reference clock, the root: the delay of that way (negative in
-        # some servers of NTP version 3), and the sum of the other errors on it.
+        # The server's time came over a network too, from the reference clock, the root: the delay
+        # of that way (negative in some servers of NTP version 3), and all other errors on it.
         "root delay / 2": math.ceil(binary_to_ns(abs(header.root_delay), -16) / 2),
         "root dispersion": binary_to_ns(header.root_dispersion, -16),
-        # The dispersion: what is added here, by reading two clocks.
+        # The dispersion: the error of reading both clocks in this exchange.
         "precision": binary_to_ns(1, header.precision),  # a tick of the server's clock
         "resolution": tick,  # a tick of this computer's clock
         "drift": drift(t4 - t1),
@@ -210,7 +211,7 @@ KISS_CODES = {  # RFC 5905, section 7.4, figure 13: those that a client like thi
 
 
 def not_the_answer(packet, requests):
-    """Return why packet answers none of the requests, or None. requests: by their random bits."""
+    """Return why packet answers none of the requests, or None. requests: a dict by random bits."""
     if len(packet) < HEADER.size:
         return f"it was short: {len(packet)} bytes, not {HEADER.size}"
     if packet[0] & 0b111 != 4:  # RFC 4330, section 5, check 4
@@ -247,14 +248,15 @@ def refusal(sample):
         return "its transmit timestamp is missing"
     if header.receive == 0:  # RFC 5905, section 6: unknown
         return "its receive timestamp is missing"
-    # Servers may fill the bits below one tick with random ones (section 6): allow for a tick.
+    # Servers may fill in random bits below one tick (section 6): T3 can be a tick before T2.
     if sample.t3 < sample.t2 - tick:  # section 8: T2 is taken first
         return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
     if header.reference and to_unix_ns(header.reference) > sample.t3 + tick:  # appendix A.5.1.1
         return "its clock was last set in the future (reference after transmit timestamp)"
-    if distance >= 16 * SECOND:  # this client's own rule: A.5.1.1 leaves out the delay
+    if distance >= 16 * SECOND:  # stricter than A.5.1.1, whose limit leaves out the delay
         return f"its root distance, {seconds(distance)} s, is not below 16 s"
-    if sample.t3 - sample.t2 > sample.t4 - sample.t1 + dispersion(sample):  # RFC 4330, section 5
+    at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
+    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5
         return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
     return None
 
@@ -267,7 +269,7 @@ TIMESPEC = struct.Struct("@ll")
 
 
 def prepare(sock):
-    """Ask the kernel for these notes, and for room: a flood must not push out the reply."""
+    """Ask the kernel for these notes, and for a buffer that no flood of forgeries fills up."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
         if sys.platform == "linux":
@@ -285,48 +287,58 @@ def receive(sock):
         return sock.recv(MAX_PACKET), time.time_ns()
     packet, notes, flags, _ = sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(TIMESPEC.size))
     now = time.time_ns()
-    if len(notes) == 1 and notes[0][1] == SO_TIMESTAMPNS and not flags & socket.MSG_CTRUNC:
-        whole, ns = TIMESPEC.unpack(notes[0][2])
-        return packet, whole * SECOND + ns
+    if len(notes) == 1 and not flags & socket.MSG_CTRUNC:  # which says that a note was cut off
+        _, kind, note = notes[0]
+        if kind == SO_TIMESTAMPNS:
+            whole, ns = TIMESPEC.unpack(note)
+            return packet, whole * SECOND + ns
     return packet, now
 
 
+def silence(answered, ignored, why):
+    """Return a guess at why no reply came, and how many packets were ignored."""
+    guess = "does a firewall block this UDP port?"
+    if answered:
+        guess = "the packet was lost, or the server limits its rate"
+    but = f"; packets ignored: {ignored}, the last because {why}" if ignored else ""
+    return f" ({guess}){but}"
+
+
 def ask(sock, timeout, answered):
-    """Send requests until one is answered. Return the answer, and in ns its started, T1 and T4.
+    """Send requests until one is answered. Return the answer, and its started, t1 and t4 in ns.
 
     Networks lose packets. So a second request leaves after 1 s, a third 2 s later, a fourth 4 s
     later, until timeout (s) is over. Each has its own random bits and T1: even a late answer to the
     first counts. What cannot be the answer is ignored, and does not prolong the wait.
     """
     requests = {}  # random bits: (started, T1)
-    ignored = 0
-    pause, now = SECOND, time.perf_counter_ns()
-    again, deadline = now, now + round(timeout * SECOND)
+    ignored, why = 0, None
+    pause = SECOND
+    now = send_next = time.perf_counter_ns()
+    deadline = now + round(timeout * SECOND)
     while now < deadline:
-        if now >= again:
+        if now >= send_next:
             if requests and sys.stderr and sys.stderr.isatty():
                 tell(f"no reply from {sock.getpeername()[0]} yet: asking again")
             random_bits = os.urandom(8)
             request = new_request(random_bits)
             requests[random_bits] = time.perf_counter_ns(), time.time_ns()
             sock.send(request)
-            again, pause = now + pause, 2 * pause
+            send_next, pause = now + pause, 2 * pause
         # At most half a second at once: on Windows, Ctrl-C works only between two waits.
-        sock.settimeout((min(again, deadline, now + SECOND // 2) - now) / SECOND)
+        wake = min(send_next, deadline, now + SECOND // 2)
+        sock.settimeout((wake - now) / SECOND)
         try:
             packet, t4 = receive(sock)
             why = not_the_answer(packet, requests)
             if why is None:
-                return (packet, *requests[packet[24:32]], t4)
+                started, t1 = requests[packet[24:32]]
+                return packet, started, t1, t4
             ignored += 1
         except socket.timeout:
             pass
         now = time.perf_counter_ns()
-    guess = "does a firewall block this UDP port?"
-    if answered:
-        guess = "the packet was lost, or the server limits its rate"
-    but = f"; packets ignored: {ignored}, the last because {why}" if ignored else ""
-    raise Failure(f"no reply within {timeout:g} s ({guess}){but}")
+    raise Failure(f"no reply within {timeout:g} s{silence(answered, ignored, why)}")
 
 
 def exchange(server, timeout, answered):
@@ -369,8 +381,8 @@ def exchange(server, timeout, answered):
 def ask_in_turn(servers, timeout, answered):
     """Ask one server after another until one gives a sample.
 
-    Return it, or the last Failure, and whom to ask next: the server that gave it, or else the last
-    that did not say stop.
+    Return it, or the last Failure, and whom to ask for the next sample: the server that gave this
+    one, or else the last server that did not send a kiss-o'-death.
     """
     left = []
     for server in servers:
@@ -390,9 +402,9 @@ def picture(sample, first, width):
     The first sample's interval fills the middle half. < and > mark what is beyond the ends.
     """
     ns_per_column = 2 * first.delay / width
-    middle = width / 2 + (sample.offset - first.offset) / ns_per_column
+    centre = width / 2 + (sample.offset - first.offset) / ns_per_column
     half = sample.delay / 2 / ns_per_column
-    left, middle, right = (math.floor(column) for column in (middle - half, middle, middle + half))
+    left, middle, right = (math.floor(x) for x in (centre - half, centre, centre + half))
     row = ["-" if left < column < right else " " for column in range(width)]
     for column, mark in ((left, "["), (right, "]"), (middle, "*")):
         if 0 <= column < width:
@@ -432,8 +444,8 @@ def take_samples(servers, args):
 def choose(results):
     """Return the sample with the least root distance (RFC 5905, section 10), or None without any.
 
-    Raises Failure if another sample cannot be true as well, not even if the clocks drifted apart by
-    1/2000 in between (500 parts in a million, what a clock at its worst does).
+    Raises Failure if another sample contradicts it, even after allowing for a drift of 500 parts in
+    a million (1/2000) in between: if there is no offset within the root distance of both.
     """
     samples = [result for result in results if isinstance(result, Sample)]
     best = min(samples, key=root_distance, default=None)
