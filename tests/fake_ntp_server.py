@@ -171,9 +171,7 @@ class FakeServer:
                 self.answered.set()
             except ConnectionError:
                 continue  # Windows says here that an earlier reply found nobody there
-            except (
-                BaseException
-            ) as fault:  # a test's behaviour is at fault, or fails: the with block raises it
+            except BaseException as fault:  # a behaviour's mistake, or a test that fails in it
                 self.fault = fault
 
 
