@@ -29,8 +29,6 @@ def leave(status, message):
 
 def main():
     """Do the six steps of the handout."""
-    if not sys.stdout:
-        leave(1, "basics.py: error: standard output is closed")
     # Print line by line, to notice a full disk, and arguments as they are, even if no text.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
     # 1. Print the two arguments, one at a time.
@@ -67,6 +65,8 @@ def main():
 
 
 if __name__ == "__main__":
+    if not sys.stdout:
+        leave(1, "basics.py: error: standard output is closed")
     try:
         main()
     except OSError as error:

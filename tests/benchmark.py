@@ -27,9 +27,8 @@ import time
 from fake_ntp_server import FakeServer, Way, network
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-SYSTEM_PATH = os.pathsep.join(
-    [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
-)  # chronyd is root's
+# chronyd is root's, and not on everybody's PATH.
+SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
 
 def free_port():
@@ -70,9 +69,8 @@ def real_chronyd(folder, port, *directives):
         "bindcmdaddress /",
     ]
     lines += [f"pidfile {pidfile}", *(directives or ["allow", "local stratum 2"])]
-    user = (
-        ["-u", "root"] if is_root else ["-U"]
-    )  # -U: it need not be root; -x: it leaves the clock alone
+    # -U: it need not be root; -x: it leaves the clock alone
+    user = ["-u", "root"] if is_root else ["-U"]
     command = [shutil.which("chronyd", path=SYSTEM_PATH), "-x", "-d", *user, *lines]
     with (folder / "log").open("w") as log, subprocess.Popen(
         command, stdout=log, stderr=log

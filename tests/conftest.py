@@ -70,9 +70,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """In CI, count what is skipped as failed: there everything that the tests need can be
-    installed.
-    """
+    """In CI, count what is skipped as failed: all that the tests need can be installed there."""
     report = (yield).get_result()
     if report.skipped and os.environ.get("CI"):
         report.outcome = "failed"
@@ -83,9 +81,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def run(script, *arguments, python=sys.executable, **options):
-    """Run one of the scripts to its end, and return what subprocess.run() does, its output as
-    text.
-    """
+    """Run a script to its end, and return what subprocess.run() does, its output as text."""
     options = {
         "env": ENVIRONMENT,
         "cwd": TOP,
@@ -155,15 +151,12 @@ def changed(**changes):
     return lambda request: [reply_to(request, **changes)]
 
 
-def resolves_to(*addresses, family="AF_INET"):
-    """Return a patch for patched_client() in which every name has these addresses, and no
-    resolver is asked.
-    """
+def resolves_to(*addresses):
+    """Return a patch for patched_client(): every name has these addresses, and nobody is asked."""
     return f"""
 def found(name, port, *others, **more):
-    print(name, port, *others, file=open(os.environ.get("ASKED", os.devnull), "a"))
     kind = socket.SOCK_DGRAM
-    return [(socket.{family}, kind, 17, "", (address, int(port))) for address in {addresses!r}]
+    return [(socket.AF_INET, kind, 17, "", (address, int(port))) for address in {addresses!r}]
 socket.getaddrinfo = found
 """
 
@@ -177,9 +170,7 @@ def fake_server():
 
 @pytest.fixture
 def ask(fake_server):
-    """Return a function that runs the client, with these options, against a server that behaves
-    like this.
-    """
+    """Return a function that runs the client against a server that behaves as it is told."""
 
     def ask(behaviour=honest, *options):
         server = fake_server(behaviour)
@@ -190,9 +181,7 @@ def ask(fake_server):
 
 @pytest.fixture(scope="session")
 def chronyd(tmp_path_factory):
-    """Run a real chronyd on loopback, which never touches the clock; its UDP port. It says it
-    has stratum 2.
-    """
+    """Run a real chronyd at stratum 2, which never touches the clock; return its UDP port."""
     if not shutil.which("chronyd", path=SYSTEM_PATH):
         pytest.skip("chronyd is not installed (Debian package chrony)")
     folder, port = tmp_path_factory.mktemp("chronyd"), free_port()

@@ -42,15 +42,12 @@ Request.__doc__ = (
 
 
 def timestamp(unix_ns):
-    """Return a Unix time in ns as a 64-bit NTP timestamp, whose seconds wrap every 2**32 (RFC
-    5905, section 6).
-    """
+    """Return a Unix time in ns as a 64-bit NTP timestamp (RFC 5905, section 6)."""
     return (((unix_ns + SECONDS_1900_TO_1970 * 10**9) << 32) // 10**9) % 2**64
 
 
 def reply_to(request, offset=0, **changes):
-    """Return the 48 bytes of an honest reply from a clock that is offset ns ahead, with some
-    header fields changed.
+    """Return the 48 bytes of an honest reply, but for these changes; its clock is offset ns ahead.
 
     changes: any of the fields below, as they go on the wire (timestamps as 64-bit integers).
     """
@@ -152,9 +149,7 @@ class FakeServer:
             raise self.fault
 
     def serve(self):
-        """Hand every request to the behaviour, and send what it gives, until the with block
-        ends.
-        """
+        """Hand each request to the behaviour, and send what it gives, while the block lasts."""
         while True:
             try:
                 data, client = self.socket.recvfrom(65536)
@@ -176,8 +171,7 @@ class FakeServer:
 
 
 def feed(pipe, answered):
-    """Copy stdin to a command's pipe, but hold the end of it back until the server has answered,
-    for 1 s at most.
+    """Copy stdin to a command's pipe; hold its end back until the server has answered, 1 s at most.
 
     OpenBSD's netcat -q stops listening the moment its stdin ends: it would miss every reply.
     """
@@ -270,7 +264,6 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # also when a shell started it in the background
+    # Also when a shell has started it in the background, where Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -1,7 +1,6 @@
 """Part 3: basics.py, and the data files that the lab comes with."""
 
 import os
-import resource
 import shutil
 import signal
 import struct
@@ -11,6 +10,8 @@ import sys
 import pytest
 
 from conftest import ENVIRONMENT, FULL, TOP, assert_one_error_line, needs_full, run, started
+
+resource = pytest.importorskip("resource", reason="the tests are for Linux and macOS")
 
 DATA = "sample_data_file.dat"
 

@@ -4,7 +4,6 @@ believes.
 
 import json
 import os
-import pty
 import random
 import signal
 import socket
@@ -26,6 +25,8 @@ from conftest import (
     started,
 )
 from fake_ntp_server import FakeServer, Way, honest, network, reply_to, timestamp
+
+pty = pytest.importorskip("pty", reason="the tests are for Linux and macOS")
 
 # ---- The request
 
@@ -69,6 +70,8 @@ def test_a_port_where_nothing_listens_is_said_at_once_and_not_asked_again():
     )
 
 
+SEND = ["send", "sendto", "sendmsg"]
+RECEIVE = ["recv", "recvfrom", "recvmsg"]
 CANNOT_SEND = """
 def fails(*args, **kw):
     raise {error}
@@ -96,22 +99,22 @@ for name in {names}:
             "cannot reach it: Address family not supported",
         ),
         (
-            ["send", "sendto", "sendmsg"],
+            SEND,
             "PermissionError(1, 'Operation not permitted')",
             "this computer's own firewall",
         ),
         (
-            ["recv", "recvfrom", "recvmsg"],
+            RECEIVE,
             "ConnectionRefusedError(111, 'refused')",
             "nothing is listening",
         ),
         (
-            ["recv", "recvfrom", "recvmsg"],
+            RECEIVE,
             "ConnectionResetError(10054, 'reset')",
             "nothing is listening",
         ),
         (
-            ["recv", "recvfrom", "recvmsg"],
+            RECEIVE,
             "OSError(113, 'No route to host')",
             "cannot reach it: No route to host",
         ),

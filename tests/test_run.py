@@ -20,46 +20,53 @@ esac
 """
 
 
+class Copy:
+    """A copy of tests/run, with a python3 that makes venvs in no time, or fails as it is told."""
+
+    def __init__(self, top):
+        self.tests = top / "tests"
+        self.python = top / "bin" / "python3"
+        for folder in (self.tests, self.python.parent):
+            folder.mkdir()
+        for name in ("run", "requirements.txt"):
+            shutil.copy(TOP / "tests" / name, self.tests)
+        environment = {**ENVIRONMENT, "PATH": f"{self.python.parent}:{os.environ['PATH']}"}
+        self.options = {"env": environment, "encoding": "utf-8"}
+        self.break_python()
+
+    def break_python(self, **broken):
+        """Say with which status making a venv (ensurepip) or installing (pip) fails."""
+        statuses = {"ensurepip": 0, "pip": 0, **broken}
+        self.python.write_text(FAKE_PYTHON.format(python=sys.executable, **statuses))
+        self.python.chmod(0o755)
+
+    def run(self, *before):
+        command = [*before, self.tests / "run"]
+        return subprocess.run(command, capture_output=True, timeout=60, **self.options)
+
+    def names(self):
+        return sorted(path.name for path in self.tests.iterdir())
+
+
 @pytest.fixture
-def tests_run(tmp_path):
-    """Return a function that runs tests/run in a copy, with a python3 that makes venvs in no
-    time.
-    """
-    tests = tmp_path / "tests"
-    tests.mkdir()
-    for name in ("run", "requirements.txt"):
-        shutil.copy(TOP / "tests" / name, tests)
-    (tmp_path / "bin").mkdir()
-
-    def tests_run(ensurepip=0, pip=0, **options):
-        python = tmp_path / "bin" / "python3"
-        python.write_text(FAKE_PYTHON.format(ensurepip=ensurepip, pip=pip, python=sys.executable))
-        python.chmod(0o755)
-        environment = {**ENVIRONMENT, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-        options = {"env": environment, "encoding": "utf-8", "timeout": 60, **options}
-        return subprocess.run([tests / "run"], capture_output=True, **options)
-
-    tests_run.folder = tests
-    return tests_run
+def copy(tmp_path):
+    return Copy(tmp_path)
 
 
-def test_it_makes_the_venv_once_and_leaves_nothing_else(tests_run):
+def test_it_makes_the_venv_once_and_leaves_nothing_else(copy):
     for _ in range(2):
-        result = tests_run()
+        result = copy.run()
         assert (result.returncode, result.stdout, result.stderr) == (0, "pytest ran\n", "")
-    names = sorted(path.name for path in tests_run.folder.iterdir())
-    assert names == [".venv", "requirements.txt", "run"]
+    assert copy.names() == [".venv", "requirements.txt", "run"]
 
 
-def test_it_makes_the_venv_again_when_its_python_is_gone_or_the_requirements_have_changed(
-    tests_run,
-):
-    assert tests_run().returncode == 0
-    (tests_run.folder / ".venv" / "bin" / "python").unlink()
-    assert tests_run().stdout == "pytest ran\n"
-    (tests_run.folder / "requirements.txt").write_text("pytest==1\n")
-    assert tests_run().stdout == "pytest ran\n"
-    assert (tests_run.folder / ".venv" / "requirements.txt").read_text() == "pytest==1\n"
+def test_it_makes_the_venv_again_when_its_python_is_gone_or_the_requirements_have_changed(copy):
+    assert copy.run().returncode == 0
+    (copy.tests / ".venv" / "bin" / "python").unlink()
+    assert copy.run().stdout == "pytest ran\n"
+    (copy.tests / "requirements.txt").write_text("pytest==1\n")
+    assert copy.run().stdout == "pytest ran\n"
+    assert (copy.tests / ".venv" / "requirements.txt").read_text() == "pytest==1\n"
 
 
 @pytest.mark.parametrize(
@@ -73,42 +80,32 @@ def test_it_makes_the_venv_again_when_its_python_is_gone_or_the_requirements_hav
     ],
     ids=["no venv", "no network"],
 )
-def test_what_is_missing_is_said_in_a_line(tests_run, broken, words):
-    result = tests_run(**broken)
+def test_what_is_missing_is_said_in_a_line(copy, broken, words):
+    copy.break_python(**broken)
+    result = copy.run()
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("tests/run: error: ")
     assert result.stderr.count("\n") == 1
     assert words in result.stderr
-    assert sorted(path.name for path in tests_run.folder.iterdir()) == ["requirements.txt", "run"]
+    assert copy.names() == ["requirements.txt", "run"]
 
 
-def test_two_first_runs_at_once_do_not_break_each_other(tests_run):
-    tests_run(pip=1)  # writes the python3
-    environment = {**ENVIRONMENT, "PATH": f"{tests_run.folder.parent}/bin:{os.environ['PATH']}"}
-    python = tests_run.folder.parent / "bin" / "python3"
-    python.write_text(FAKE_PYTHON.format(ensurepip=0, pip=0, python=sys.executable))
-    options = {"env": environment, "encoding": "utf-8", "stdout": subprocess.PIPE}
-    runs = [subprocess.Popen([tests_run.folder / "run"], **options) for _ in range(4)]
+def test_two_first_runs_at_once_do_not_break_each_other(copy):
+    command = [copy.tests / "run"]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, **copy.options) for _ in range(4)]
     assert [run.communicate(timeout=60)[0] for run in runs] == ["pytest ran\n"] * 4
     assert [run.returncode for run in runs] == [0] * 4
-    assert sorted(path.name for path in tests_run.folder.iterdir()) == [
-        ".venv",
-        "requirements.txt",
-        "run",
-    ]
+    assert copy.names() == [".venv", "requirements.txt", "run"]
 
 
-def test_a_clone_that_cannot_be_written_to_is_said(tests_run):
-    tests_run.folder.chmod(0o555)
-    options = {}
+def test_a_clone_that_cannot_be_written_to_is_said(copy):
+    before = []
     if os.geteuid() == 0:  # root may write everywhere, unless it gives that up
         if not shutil.which("setpriv"):
             pytest.skip("root can write to every folder, and setpriv (util-linux) is missing")
-        options["executable"] = shutil.which("setpriv")
-        command = ["setpriv", "--bounding-set=-dac_override", tests_run.folder / "run"]
-        result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, encoding="utf-8")
-    else:
-        result = tests_run()
-    tests_run.folder.chmod(0o755)
+        before = ["setpriv", "--bounding-set=-dac_override"]
+    copy.tests.chmod(0o555)
+    result = copy.run(*before)
+    copy.tests.chmod(0o755)
     assert result.returncode == 1
     assert result.stderr == "tests/run: error: cannot write to the folder tests\n"
