@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Part 5: tell how far this computer's clock is from an NTP server's. It never sets the clock.
+"""Part 5 of the lab: how far is this computer's clock from a server's? It never sets the clock.
 
     ntp_client.py [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS]
                   [-v | --json | --decode FILE] [server [port]]
@@ -13,16 +13,20 @@ two computers reads its clock twice:
     offset = ((T2 - T1) + (T3 - T4)) / 2         how far the server's clock is ahead of this one
     delay  = (T4 - T1) - (T3 - T2)               how long the two packets were on their way
 
-The offset is right if the request and the reply take equally long. In the worst case one of them
-takes all of the delay, and the offset is wrong by half the delay. The server's clock may be wrong
-as well, and the server says by how much. The root distance is the sum of these errors and a few
-small ones. If the server tells the truth, the offset is wrong by that much at most.
+Say that the request takes a, the reply b, and that the server's clock is ahead by x:
+
+    T2 = T1 + a + x, so T2 - T1 = x + a          T4 = T3 + b - x, so T3 - T4 = x - b
+
+The formulas give x + (a - b) / 2 and a + b. As neither a nor b is negative, the offset is wrong by
+half the delay at most. The server's own clock may be wrong as well, and the server says by how
+much. Reading clocks adds a little. The sum of all is the root distance: if the server tells the
+truth, the offset is not wrong by more.
 
 Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C. The
 protocol is in RFC 5905 (NTP version 4) and RFC 4330 (SNTP, for simple clients like this one).
 
-Where to start reading: exchange(), in the middle, is the protocol on one screen. What it calls
-stands above it. "The protocol, shown" and "The command line" can wait.
+exchange(), in the middle, is the protocol on one screen; what it calls stands above it. "The
+protocol, shown" and "The command line" can wait.
 """
 
 import argparse
@@ -39,21 +43,24 @@ import time
 
 SECOND = 10**9  # all times in this file are integers that count nanoseconds (ns)
 
+# This computer has two clocks. time.time_ns() is compared with the server's clock, and can be set.
+# time.perf_counter_ns() knows no time of day: it measures how long things take, and cannot be set.
+
 # NTP counts from the prime epoch, 1900-01-01; Unix and Python count from 1970-01-01.
 UNIX_EPOCH = 2_208_988_800 * SECOND  # in between: 70 years, 17 of them leap years
 
 
 def to_unix_ns(timestamp):
-    """Return a 64-bit NTP timestamp as Unix time in ns, from 1968-01-20 to 2104-02-26.
+    """Return a 64-bit NTP timestamp as Unix time in ns.
 
-    Its first 32 bits count seconds since the prime epoch, the other 32 bits count units of 2^-32 s.
-    On 2036-02-07 the seconds start again at 0, and era 1 begins. A timestamp whose first bit is 0
-    belongs to era 1 (RFC 4330, section 3).
+    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. On
+    2036-02-07 the 32 bits for the seconds are used up, and era 1 begins at 0 again. No packet is as
+    old as 1968. So what looks older, less than 2^31 s, belongs to era 1 (RFC 4330, section 3).
     """
-    if timestamp < 2**63:  # the first bit is 0
-        timestamp += 2**64
-    ns = (timestamp * SECOND + 2**31) // 2**32  # + 2**31: rounded to the nearest
-    return ns - UNIX_EPOCH
+    whole, fraction = divmod(timestamp, 2**32)
+    if whole < 2**31:
+        whole += 2**32  # era 1
+    return whole * SECOND + round(fraction * SECOND / 2**32) - UNIX_EPOCH
 
 
 def binary_to_ns(number, exponent):
@@ -86,7 +93,7 @@ class WrongCommandLine(Failure):
 
 
 class KissOfDeath(Failure):
-    """The server does not want to be asked again."""
+    """The server does not want to be asked again (see kiss_of_death)."""
 
 
 def printable(text):
@@ -105,17 +112,22 @@ def tell(message):
 
 # ---- The packet
 
-# RFC 5905, section 7.3, figure 8: twelve words of 32 bits, big-endian. More may follow.
+# RFC 5905, section 7.3, figure 8: twelve words of 32 bits, big-endian. More may follow. The letters
+# are the struct module's.
 #
-#     |LI| VN |Mode|  Stratum  |   Poll    | Precision |   B B b b
-#     |                   Root Delay                    |   i
-#     |                 Root Dispersion                 |   I
-#     |                  Reference ID                   |   4s
-#     |         Reference Timestamp (two words)         |   Q
-#     |         Originate Timestamp (two words)         |   Q
-#     |          Receive Timestamp (two words)          |   Q
-#     |         Transmit Timestamp (two words)          |   Q
-HEADER = struct.Struct(">BBbbiI4sQQQQ")
+#     |   LI VN Mode    | Stratum | Poll | Precision |   B B b b  2, 3 and 3 bits of the first B
+#     |                  Root Delay                  |   i        in 2^-16 s
+#     |               Root Dispersion                |   I        in 2^-16 s
+#     |                 Reference ID                 |   4s       where the server has its time from
+#     |       Reference Timestamp (two words)        |   Q        when its clock was last set
+#     |       Originate Timestamp (two words)        |   Q        the request's transmit timestamp
+#     |        Receive Timestamp (two words)         |   Q        T2
+#     |        Transmit Timestamp (two words)        |   Q        T3
+#
+# LI, the leap indicator, announces a leap second. Stratum 1 is a server with a reference clock,
+# such as a GPS receiver; a server that asks that one is at stratum 2, and so on; 16 means: not
+# synchronized. Poll: how often to ask, 2^poll s. Precision: the clock counts in 2^precision s.
+LAYOUT = struct.Struct(">BBbbiI4sQQQQ")
 Header = collections.namedtuple(
     "Header",
     "leap version mode stratum poll precision root_delay root_dispersion reference_id"
@@ -123,22 +135,20 @@ Header = collections.namedtuple(
 )
 MAX_PACKET = 65_507  # bytes: the longest that UDP can carry
 
-# A server that has a reference clock, such as a GPS receiver, is at stratum 1. A server that asks
-# that one is at stratum 2, and so on. Stratum 16 means: not synchronized.
-
 
 def new_request(random_bits):
-    """Return a request: version, mode, and these 64 bits (8 bytes) as its transmit timestamp.
+    """Return a request: version, mode, and random_bits (8 bytes) as its transmit timestamp.
 
     The server sends them back as the originate timestamp. So only somebody who has seen the request
-    can forge a reply. The time, T1, stays on this computer (RFC 8633, section 5.1).
+    can forge a reply. The request does not tell T1, nor anything else about this computer
+    (RFC 8633, section 5.1).
     """
     return bytes([0b00_100_011]) + bytes(39) + random_bits  # leap 0, version 4, mode 3 (client)
 
 
 def unpack(packet):
     """Return the Header in the first 48 bytes of packet."""
-    first_byte, *rest = HEADER.unpack_from(packet)
+    first_byte, *rest = LAYOUT.unpack_from(packet)
     return Header(first_byte >> 6, first_byte >> 3 & 0b111, first_byte & 0b111, *rest)
 
 
@@ -151,46 +161,56 @@ def reference_id(header):
 
 # ---- One sample
 
-# What one exchange brings, in ns. t1 to t4 are Unix times. started is the moment of T1 on a second
-# clock, which nobody can set. errors: each thing that can make the offset wrong, and by how much.
+# What one exchange brings: the server's address, its reply and the Header in it, the four times in
+# Unix ns, offset and delay in ns, and possible_errors(). started is T1 on the clock that nobody can
+# set: from it we know how old a sample is.
 Sample = collections.namedtuple(
     "Sample", "address reply header started t1 t2 t3 t4 offset delay errors"
 )
 
 
 def drift(elapsed):
-    """Return how far two clocks may drift apart in elapsed ns (RFC 5905, section 7.2: PHI)."""
+    """Return how far two clocks may drift apart in elapsed ns (PHI in RFC 5905, section 7.2)."""
     return math.ceil(elapsed * 15 / 1_000_000)
 
 
-def measure(address, reply, started, t1, t4, disagreement):
-    """Return the Sample of an exchange (RFC 5905, section 8).
+def possible_errors(header, delay, resolution, elapsed, disagreement):
+    """Return what can make the offset wrong, and by how many ns (RFC 5905, appendix A.5.5.2).
 
-    disagreement: by how many ns this computer's two clocks disagree about how long it took.
+    The sum of all is the root distance. The sum of the last four is the dispersion, for the errors
+    of the clocks.
     """
-    header = unpack(reply)
-    t2, t3 = to_unix_ns(header.receive), to_unix_ns(header.transmit)
-    # A tick is the smallest step in which a clock counts.
-    tick = max(1, round(time.get_clock_info("time").resolution * SECOND))
-    offset = ((t2 - t1) + (t3 - t4)) // 2
-    delay = max((t4 - t1) - (t3 - t2), tick)  # clocks with long ticks can make it negative
-    errors = {  # appendix A.5.5.2
+    return {
+        # The request and the reply may not take equally long.
         "delay / 2": math.ceil(delay / 2),
-        # The server's time came over a network too, from the reference clock, the root: the delay
-        # of that way (negative in some servers of NTP version 3), and all other errors on it.
-        "root delay / 2": math.ceil(binary_to_ns(abs(header.root_delay), -16) / 2),
+        # The server has its time from a reference clock, the root, perhaps through other servers.
+        # That may take unequally long as well, and has other errors, which add up.
+        "root delay / 2": binary_to_ns(abs(header.root_delay) / 2, -16),  # negative in old servers
         "root dispersion": binary_to_ns(header.root_dispersion, -16),
-        # The dispersion: the error of reading both clocks in this exchange.
-        "precision": binary_to_ns(1, header.precision),  # a tick of the server's clock
-        "resolution": tick,  # a tick of this computer's clock
-        "drift": drift(t4 - t1),
+        # The server's clock and this computer's count in steps.
+        "precision": binary_to_ns(1, header.precision),
+        "resolution": resolution,
+        # They may run at different speeds.
+        "drift": drift(elapsed),
+        # This computer's two clocks may not agree how long the exchange took.
         "disagreement": disagreement,
     }
+
+
+def measure(address, reply, started, t1, t4, disagreement):
+    """Return the Sample of an exchange (RFC 5905, section 8)."""
+    header = unpack(reply)
+    t2, t3 = to_unix_ns(header.receive), to_unix_ns(header.transmit)
+    offset = ((t2 - t1) + (t3 - t4)) // 2
+    resolution = max(1, round(time.get_clock_info("time").resolution * SECOND))
+    # A clock that counts in large steps can make the delay 0 or negative.
+    delay = max((t4 - t1) - (t3 - t2), resolution)
+    errors = possible_errors(header, delay, resolution, t4 - t1, disagreement)
     return Sample(address, reply, header, started, t1, t2, t3, t4, offset, delay, errors)
 
 
 def dispersion(sample):
-    """Return the error of reading two clocks, in ns (RFC 5905, section 8)."""
+    """Return the sum of the clocks' errors, in ns (RFC 5905, section 8)."""
     return sum(sample.errors[name] for name in ("precision", "resolution", "drift", "disagreement"))
 
 
@@ -211,31 +231,34 @@ KISS_CODES = {  # RFC 5905, section 7.4, figure 13: those that a client like thi
 
 
 def not_the_answer(packet, requests):
-    """Return why packet answers none of the requests, or None. requests: a dict by random bits."""
-    if len(packet) < HEADER.size:
-        return f"it was short: {len(packet)} bytes, not {HEADER.size}"
+    """Return why packet answers none of the requests, or None if it answers one.
+
+    Bytes 24 to 31 are the originate timestamp. requests: a dict whose keys are the random bits.
+    """
+    if len(packet) < LAYOUT.size:
+        return "too short"
     if packet[0] & 0b111 != 4:  # RFC 4330, section 5, check 4
-        return f"it was in mode {packet[0] & 0b111}, not 4 (server)"
+        return "not in mode 4 (server)"
     if packet[24:32] not in requests:  # RFC 5905, section 8
-        return "it did not echo this request's transmit timestamp"
+        return "without a request's random bits"
     return None
 
 
 def kiss_of_death(header):
-    """Return what a kiss-o'-death says, or "" if this is none: a reply that means "stop asking".
+    """Return what a kiss-o'-death says, a reply that means "stop asking". Return None for others.
 
     It has stratum 0, and a code in place of the reference ID. Without a code, the server just does
     not know the time. Codes that begin with X are experiments: ignore them (RFC 5905, section 7.4).
     """
     if header.stratum > 0 or header.reference_id.startswith((b"\0", b"X")):
-        return ""
+        return None
     code = reference_id(header)
     return f"kiss-o'-death {code}: {KISS_CODES.get(code, 'not known here')}"
 
 
 def refusal(sample):
     """Return why this reply must not be used, or None. Each line has a condition and a reason."""
-    header, tick, distance = sample.header, sample.errors["precision"], root_distance(sample)
+    header, distance = sample.header, root_distance(sample)
     if not 1 <= header.version <= 4:  # RFC 5905, section 9.2
         return f"it answers in NTP version {header.version}, which does not exist"
     if header.leap == 3:  # section 7.3, figure 9
@@ -248,24 +271,27 @@ def refusal(sample):
         return "its transmit timestamp is missing"
     if header.receive == 0:  # RFC 5905, section 6: unknown
         return "its receive timestamp is missing"
-    # Servers may fill in random bits below one tick (section 6): T3 can be a tick before T2.
-    if sample.t3 < sample.t2 - tick:  # section 8: T2 is taken first
+    # A server may fill in random bits below the precision of its clock (section 6). So each of its
+    # times may be off by one step of this size.
+    step = sample.errors["precision"]
+    if sample.t2 - sample.t3 > step:  # section 8: T2 is taken before T3
         return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    if header.reference and to_unix_ns(header.reference) > sample.t3 + tick:  # appendix A.5.1.1
+    if header.reference and to_unix_ns(header.reference) - sample.t3 > step:  # appendix A.5.1.1
         return "its clock was last set in the future (reference after transmit timestamp)"
-    if distance >= 16 * SECOND:  # stricter than A.5.1.1, whose limit leaves out the delay
+    if distance >= 16 * SECOND:  # the limit in appendix A.5.1.1
         return f"its root distance, {seconds(distance)} s, is not below 16 s"
     at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
-    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5
+    if at_server - in_all > dispersion(sample):  # RFC 4330, section 5
         return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
     return None
 
 
 # ---- One exchange
 
-# If asked to, Linux notes when each packet arrives, in two C longs: seconds and ns.
-SO_TIMESTAMPNS = 35
-TIMESPEC = struct.Struct("@ll")
+# If asked to, Linux notes when each packet arrives. That is more exact than the clock when Python
+# has got the packet: before that, this process waits for its turn.
+SO_TIMESTAMPNS = 35  # the number of this option, and of such a note
+TIMESPEC = struct.Struct("@ll")  # what is in the note: two C longs, seconds and ns
 
 
 def prepare(sock):
@@ -279,66 +305,80 @@ def prepare(sock):
 
 
 def receive(sock):
-    """Return the next packet and its arrival in Unix ns: the kernel's note, or else the clock now.
+    """Return the next packet, and when it arrived in Unix ns: the kernel's note, or else now.
 
-    Raises socket.timeout.
+    recvmsg() returns such notes beside the packet. Raises socket.timeout.
     """
     if sys.platform != "linux":
         return sock.recv(MAX_PACKET), time.time_ns()
-    packet, notes, flags, _ = sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(TIMESPEC.size))
-    now = time.time_ns()
-    if len(notes) == 1 and not flags & socket.MSG_CTRUNC:  # which says that a note was cut off
-        _, kind, note = notes[0]
-        if kind == SO_TIMESTAMPNS:
+    packet, notes, *_ = sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(TIMESPEC.size))
+    arrival = time.time_ns()
+    for _, kind, note in notes:
+        if kind == SO_TIMESTAMPNS and len(note) == TIMESPEC.size:
             whole, ns = TIMESPEC.unpack(note)
-            return packet, whole * SECOND + ns
-    return packet, now
+            arrival = whole * SECOND + ns
+    return packet, arrival
 
 
-def silence(answered, ignored, why):
-    """Return a guess at why no reply came, and how many packets were ignored."""
+def wait_for_answer(sock, requests, ignored, until):
+    """Return the first packet that answers one of the requests, and when it arrived in Unix ns.
+
+    Return None if none has come at the time until (perf_counter, ns). Other packets are counted in
+    ignored, by reason: a forger can neither answer for the server nor prolong the wait.
+    """
+    while True:
+        left = until - time.perf_counter_ns()
+        if left <= 0:
+            return None
+        sock.settimeout(min(left / SECOND, 0.5))  # on Windows, Ctrl-C works only between waits
+        try:
+            packet, arrival = receive(sock)
+        except socket.timeout:
+            continue
+        why = not_the_answer(packet, requests)
+        if why is None:
+            return packet, arrival
+        ignored[why] += 1
+
+
+def no_reply(timeout, answered, ignored):
+    """Return why no reply came, as far as one can tell. answered: has this server answered before?
+
+    ignored: how many packets were ignored, by reason.
+    """
     guess = "does a firewall block this UDP port?"
     if answered:
         guess = "the packet was lost, or the server limits its rate"
-    but = f"; packets ignored: {ignored}, the last because {why}" if ignored else ""
-    return f" ({guess}){but}"
+    counts = ", ".join(f"{count} {why}" for why, count in ignored.items())
+    others = f"; packets ignored: {counts}" if counts else ""
+    return f"no reply within {timeout:g} s ({guess}){others}"
 
 
 def ask(sock, timeout, answered):
     """Send requests until one is answered. Return the answer, and its started, t1 and t4 in ns.
 
-    Networks lose packets. So a second request leaves after 1 s, a third 2 s later, a fourth 4 s
-    later, until timeout (s) is over. Each has its own random bits and T1: even a late answer to the
-    first counts. What cannot be the answer is ignored, and does not prolong the wait.
+    Networks lose packets. So after 1 s without an answer another request leaves. The next pause is
+    twice as long, and so on until timeout (s) is over. Any of the requests may be answered.
     """
-    requests = {}  # random bits: (started, T1)
-    ignored, why = 0, None
+    requests = {}  # when each request left, by its random bits
+    ignored = collections.Counter()
     pause = SECOND
-    now = send_next = time.perf_counter_ns()
-    deadline = now + round(timeout * SECOND)
-    while now < deadline:
-        if now >= send_next:
-            if requests and sys.stderr and sys.stderr.isatty():
-                tell(f"no reply from {sock.getpeername()[0]} yet: asking again")
-            random_bits = os.urandom(8)
-            request = new_request(random_bits)
-            requests[random_bits] = time.perf_counter_ns(), time.time_ns()
-            sock.send(request)
-            send_next, pause = now + pause, 2 * pause
-        # At most half a second at once: on Windows, Ctrl-C works only between two waits.
-        wake = min(send_next, deadline, now + SECOND // 2)
-        sock.settimeout((wake - now) / SECOND)
-        try:
-            packet, t4 = receive(sock)
-            why = not_the_answer(packet, requests)
-            if why is None:
-                started, t1 = requests[packet[24:32]]
-                return packet, started, t1, t4
-            ignored += 1
-        except socket.timeout:
-            pass
-        now = time.perf_counter_ns()
-    raise Failure(f"no reply within {timeout:g} s{silence(answered, ignored, why)}")
+    deadline = time.perf_counter_ns() + round(timeout * SECOND)
+    while time.perf_counter_ns() < deadline:
+        if requests and sys.stderr and sys.stderr.isatty():  # somebody is looking on
+            tell(f"no reply from {sock.getpeername()[0]} yet: asking again")
+        random_bits = os.urandom(8)
+        request = new_request(random_bits)
+        started, t1 = time.perf_counter_ns(), time.time_ns()
+        sock.send(request)
+        requests[random_bits] = started, t1
+        answer = wait_for_answer(sock, requests, ignored, min(started + pause, deadline))
+        if answer:
+            packet, t4 = answer
+            started, t1 = requests[packet[24:32]]  # of the request that it answers
+            return packet, started, t1, t4
+        pause *= 2
+    raise Failure(no_reply(timeout, answered, ignored))
 
 
 def exchange(server, timeout, answered):
@@ -355,21 +395,21 @@ def exchange(server, timeout, answered):
             ended, now = time.perf_counter_ns(), time.time_ns()
     except (ConnectionRefusedError, ConnectionResetError):
         raise Failure("nothing is listening on this UDP port, or a firewall rejects it")
-    except PermissionError as error:
-        raise Failure(f"does this computer's own firewall forbid it? {error.strerror}")
     except OSError as error:
-        raise Failure(f"cannot reach it: {error.strerror or error}")
+        why = error.strerror
+        raise Failure(f"cannot reach it: {why}; check the network and this computer's firewall")
 
-    # How long did it take? One clock can be set, the other cannot: by how much do they disagree?
+    # Two clocks say how long it took: the one that can be set, and the one that cannot.
     disagreement = abs((now - t1) - (ended - started))
     if disagreement > SECOND // 2:  # more than a busy computer explains
         raise Failure("this computer's clock was set while the reply was on its way; try again")
     if not t1 <= t4 <= now:  # the kernel's note is wrong
         t4 = now
     sample = measure(address, reply, started, t1, t4, disagreement)
-    kiss, why = kiss_of_death(sample.header), refusal(sample)
+    kiss = kiss_of_death(sample.header)
     if kiss:
         raise KissOfDeath(f"{kiss}; it is not asked again")
+    why = refusal(sample)
     if why:
         raise Failure(f"{why}; ask another server")
     return sample
@@ -378,81 +418,90 @@ def exchange(server, timeout, answered):
 # ---- Many samples
 
 
-def ask_in_turn(servers, timeout, answered):
-    """Ask one server after another until one gives a sample.
-
-    Return it, or the last Failure, and whom to ask for the next sample: the server that gave this
-    one, or else the last server that did not send a kiss-o'-death.
-    """
-    left = []
-    for server in servers:
-        try:
-            return exchange(server, timeout, answered), [server]
-        except Failure as reason:
-            failure = reason
-            tell(f"error: {server[1][0]} port {server[1][1]}: {failure}")
-            if not isinstance(failure, KissOfDeath):
-                left = [server]
-    return failure, left
-
-
 def picture(sample, first, width):
     """Return the interval from offset - delay / 2 to offset + delay / 2, drawn in width columns.
 
-    The first sample's interval fills the middle half. < and > mark what is beyond the ends.
+    The first sample's interval fills the middle half of them.
     """
-    ns_per_column = 2 * first.delay / width
-    centre = width / 2 + (sample.offset - first.offset) / ns_per_column
-    half = sample.delay / 2 / ns_per_column
-    left, middle, right = (math.floor(x) for x in (centre - half, centre, centre + half))
-    row = ["-" if left < column < right else " " for column in range(width)]
-    for column, mark in ((left, "["), (right, "]"), (middle, "*")):
-        if 0 <= column < width:
-            row[column] = mark
-    if left < 0:
-        row[0] = "<"
-    if right >= width:
-        row[-1] = ">"
-    return "".join(row)
+    columns_per_ns = (width / 2) / first.delay
+    middle = width / 2 + (sample.offset - first.offset) * columns_per_ns
+    half = sample.delay / 2 * columns_per_ns
+    left, middle, right = (math.floor(x) for x in (middle - half, middle, middle + half))
+    row = ""
+    for at in range(width):
+        if at == 0 and left < 0:  # it goes on beyond the end
+            row += "<"
+        elif at == width - 1 and right >= width:
+            row += ">"
+        elif at == middle:
+            row += "*"
+        elif at == left:
+            row += "["
+        elif at == right:
+            row += "]"
+        else:
+            row += "-" if left < at < right else " "
+    return row
 
 
-def show(number, sample, first, args):
-    """Print a line about a sample, with its picture."""
-    text = f"sample {number}:".ljust(len(f"sample {args.n}:"))
+def show(number, sample, first, n):
+    """Print a line about a sample, with its picture. first: the first sample of n."""
+    text = f"sample {number}:".ljust(len(f"sample {n}:"))
     text += f" offset {seconds(sample.offset, '+')} s, delay {seconds(sample.delay)} s"
     print(f"{text} |{picture(sample, first, 77 - len(text))}|", flush=True)
 
 
+def attempt(server, args, results):
+    """Ask a server once. Append the Sample to results and show it, or the Failure and tell it."""
+    first = next((result for result in results if isinstance(result, Sample)), None)
+    try:
+        sample = exchange(server, args.t, answered=first is not None)
+    except Failure as failure:
+        results.append(failure)
+        tell(f"error: {server[1][0]} port {server[1][1]}: {failure}")
+        return
+    results.append(sample)
+    if args.n > 1 and not args.json:
+        show(len(results), sample, first or sample, args.n)
+
+
 def take_samples(servers, args):
     """Return the samples that the options ask for; for one that was lost, the Failure."""
-    results, samples = [], []
-    while servers and len(results) < args.n:
-        if results:
-            time.sleep(args.i)
-        result, servers = ask_in_turn(servers, args.t, answered=bool(samples))
-        results.append(result)
-        if isinstance(result, Sample):
-            samples.append(result)
-            if args.n > 1 and not args.json:
-                show(len(results), result, samples[0], args)
-    now = time.perf_counter_ns()
-    for sample in samples:  # the older a sample, the less it says about now
-        sample.errors["drift"] = drift(now - sample.started)
+    # Find the server: the first that gives a sample. If none does, the last.
+    for server in servers:
+        results = []  # the failure of another server does not count as a lost sample
+        attempt(server, args, results)
+        if isinstance(results[0], Sample):
+            break
+    # Take the other samples from this server, unless it says stop.
+    while len(results) < args.n and not isinstance(results[-1], KissOfDeath):
+        time.sleep(args.i)
+        attempt(server, args, results)
     return results
+
+
+def contradict(sample, other):
+    """Return whether the samples differ by more than their root distances allow.
+
+    Between the two, a clock that nothing keeps in step may have drifted by 500 parts in a million.
+    """
+    drifted = abs(sample.t4 - other.t4) * 500 // 1_000_000
+    room = root_distance(sample) + root_distance(other) + drifted
+    return abs(sample.offset - other.offset) > room
 
 
 def choose(results):
     """Return the sample with the least root distance (RFC 5905, section 10), or None without any.
 
-    Raises Failure if another sample contradicts it, even after allowing for a drift of 500 parts in
-    a million (1/2000) in between: if there is no offset within the root distance of both.
+    Raises Failure if another sample contradicts it.
     """
     samples = [result for result in results if isinstance(result, Sample)]
+    now = time.perf_counter_ns()
+    for sample in samples:  # the clocks have drifted on: the older a sample, the less it says
+        sample.errors["drift"] = drift(now - sample.started)
     best = min(samples, key=root_distance, default=None)
-    for other in samples:
-        room = root_distance(best) + root_distance(other) + abs(best.t4 - other.t4) // 2000
-        if abs(best.offset - other.offset) > room:
-            raise Failure("the samples contradict each other: was one of the clocks set meanwhile?")
+    if any(contradict(best, sample) for sample in samples):
+        raise Failure("the samples contradict each other: was one of the clocks set meanwhile?")
     return best
 
 
@@ -484,7 +533,7 @@ Root distance:  {seconds(root_distance(best))} s: the most that the offset can b
     if len(results) > 1:
         lost = sum(isinstance(result, Failure) for result in results)
         number = results.index(best) + 1
-        text += f"\nSample:         {number} of {len(results)} counts; lost: {lost}"
+        text += f"\nSample:         number {number} of {len(results)} counts; lost: {lost}"
     return text
 
 
@@ -495,16 +544,16 @@ def facts(result):
     return {
         "lost": None,
         **{name: getattr(result, name) for name in ("t1", "t2", "t3", "t4")},
-        "offset": round(result.offset / SECOND, 9),
-        "delay": round(result.delay / SECOND, 9),
-        "dispersion": round(dispersion(result) / SECOND, 9),
-        "root_distance": round(root_distance(result) / SECOND, 9),
+        "offset": result.offset / SECOND,
+        "delay": result.delay / SECOND,
+        "dispersion": dispersion(result) / SECOND,
+        "root_distance": root_distance(result) / SECOND,
     }
 
 
 def as_json(name, best, results):
     """Return the best of the results, and all of them, as one JSON object."""
-    import json  # here, because nothing else needs it
+    import json  # here: loading it takes time, and nothing else needs it
 
     header = best.header
     everything = {
@@ -544,9 +593,9 @@ def reference_id_words(header):
         return kiss_of_death(header) or f"{text}: no kiss code"
     if header.stratum == 1:
         return f"{text}: its reference clock"
-    if header.reference_id.isalpha():  # some servers have letters here at any stratum
+    if header.reference_id.isalpha():  # some servers send letters, and not an address
         return f"{text}, its server, or {header.reference_id.decode()}, its clock"
-    return f"{text}: its server (IPv6: a hash)"
+    return f"{text}: its source (IPv6: a hash)"
 
 
 def timestamp_words(timestamp, random_bits):
@@ -569,8 +618,10 @@ def dissect(packet, random_bits=b""):
     word = [packet[at : at + 4].hex() for at in range(0, 48, 4)]
     it = unpack(packet)
     root_delay, root_dispersion = it.root_delay / 2**16, it.root_dispersion / 2**16
-    stamps = (it.reference, it.originate, it.receive, it.transmit)
-    reference, originate, receive, transmit = (timestamp_words(s, random_bits) for s in stamps)
+    reference = timestamp_words(it.reference, random_bits)
+    originate = timestamp_words(it.originate, random_bits)
+    receive = timestamp_words(it.receive, random_bits)
+    transmit = timestamp_words(it.transmit, random_bits)
     return f"""\
 {kind}, {size} bytes:
  0  {word[0]}  leap indicator      {it.leap:02b}...... = {it.leap}: {LEAPS[it.leap]}
@@ -637,11 +688,12 @@ def read_packet(name):
             packet = file.read(2**20)
     except OSError as error:
         raise Failure(f"cannot read {name!a:.200}: {error.strerror}")
-    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in packet):
+    if packet.isascii() and b"\0" not in packet:  # text
         packet = from_xxd(packet.decode())
     size = len(packet)
-    other_format = size > 0 and packet[0] & 0b111 > 5
-    if not HEADER.size <= size <= MAX_PACKET and not other_format:
+    if size > 0 and packet[0] & 0b111 > 5:  # another format, of any size: dissect() names it
+        return packet
+    if not LAYOUT.size <= size <= MAX_PACKET:
         raise Failure(f"{name!a:.200} holds no NTP packet: {size} bytes, and a header has 48")
     return packet
 
@@ -664,7 +716,7 @@ def check(args):
         args.server = "pool.ntp.org"
     if args.server.count(":") == 1:
         wrong_command_line(f"{args.server!a:.200}: the port is an argument of its own")
-    args.port = int(args.port) if args.port.isdecimal() and len(args.port) < 6 else 0
+    args.port = int(args.port) if args.port.isdecimal() and len(args.port) < 6 else 0  # 0: wrong
     for name, value, low, high in (
         ("-n", args.n, 1, 10**6),
         ("-i", args.i, 0, 86_400),
@@ -679,6 +731,8 @@ def read_command_line():
     """Return what the command line says. Leaves by SystemExit after the help."""
     parser = argparse.ArgumentParser(
         prog="ntp_client.py",
+        usage="""ntp_client.py [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS]
+                     [-v | --json | --decode FILE] [server [port]]""",
         description="Tell how far this computer's clock is from an NTP server's, and never set it.",
         epilog="""\
 examples:
@@ -689,7 +743,6 @@ examples:
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=80),
     )
     parser.error = wrong_command_line
-    parser.print_help = lambda: print(parser.format_help(), end="", flush=True)
     family, how = parser.add_mutually_exclusive_group(), parser.add_mutually_exclusive_group()
     family.add_argument("-4", dest="ipv4", action="store_true", help="use IPv4")
     family.add_argument("-6", dest="ipv6", action="store_true", help="use IPv6")
@@ -703,21 +756,17 @@ examples:
     add("server", nargs="?", help="its name or address (default: pool.ntp.org)")
     add("port", nargs="?", default="123", help="its UDP port (default: 123)")
     add("more", nargs="*", help=argparse.SUPPRESS)
-    args = parser.parse_intermixed_args()
+    args = parser.parse_intermixed_args()  # options may stand between server and port
     check(args)
     return args
 
 
 def resolve(args):
     """Return each address of the server, with its address family."""
-    if not args.server:
-        raise Failure("cannot resolve '': a name is needed")  # Windows would find 127.0.0.1
     family = socket.AF_INET if args.ipv4 else socket.AF_INET6 if args.ipv6 else 0
+    name = os.fsencode(args.server)  # for a str, Python would load tables of international names
     try:
-        name = args.server.encode("ascii")  # for other letters, Python would load large tables
         found = socket.getaddrinfo(name, args.port, family, socket.SOCK_DGRAM)
-    except UnicodeEncodeError:
-        raise Failure(f"cannot resolve {args.server!a:.200}: it is not ASCII (xn--... is)")
     except OSError as error:
         raise Failure(
             f"cannot resolve {args.server!a:.200}: {error.strerror}; check the name and the network"
@@ -730,7 +779,10 @@ def main():
     """Do what the command line says, and return the exit status."""
     if sys.stdout is None:
         raise Failure("standard output is closed")
-    args = read_command_line()
+    try:
+        args = read_command_line()
+    except SystemExit:  # after the help
+        return 0
     if args.decode is not None:
         print(dissect(read_packet(args.decode)))
         return 0
@@ -738,9 +790,12 @@ def main():
     best = choose(results)
     if best is None:
         return 1
-    print((as_json if args.json else report)(args.server, best, results))
+    if args.json:
+        print(as_json(args.server, best, results))
+        return 0
+    print(report(args.server, best, results))
     if args.v:
-        random_bits = best.reply[24:32]
+        random_bits = best.reply[24:32]  # the request's, sent back
         request = new_request(random_bits)
         print("", arithmetic(best), "", dissect(request, random_bits), sep="\n")
         print("", dissect(best.reply, random_bits), sep="\n")
@@ -751,8 +806,6 @@ if __name__ == "__main__":
     try:
         status = main()
         print(end="", flush=True)  # here, where a full disk or a closed pipe can still be told
-    except SystemExit as leaving:  # after the help
-        status = leaving.code
     except Failure as failure:
         tell(f"error: {failure}")
         status = failure.status

@@ -101,7 +101,7 @@ for name in {names}:
         (
             SEND,
             "PermissionError(1, 'Operation not permitted')",
-            "this computer's own firewall",
+            "cannot reach it: Operation not permitted; check the network and this computer's fire",
         ),
         (
             RECEIVE,
@@ -285,25 +285,25 @@ def test_on_a_terminal_one_sees_that_it_waits(fake_server):
 # ---- What is ignored while it waits
 
 NOT_THE_ANSWER = {
-    "nothing at all": (lambda request: b"", "it was short: 0 bytes, not 48"),
-    "half a reply": (lambda request: reply_to(request)[:47], "it was short: 47 bytes, not 48"),
-    "its own request": (lambda request: request.data, "it was in mode 3, not 4 (server)"),
-    "a broadcast": (lambda request: reply_to(request, mode=5), "it was in mode 5, not 4 (server)"),
+    "nothing at all": (lambda request: b"", "too short"),
+    "half a reply": (lambda request: reply_to(request)[:47], "too short"),
+    "its own request": (lambda request: request.data, "not in mode 4 (server)"),
+    "a broadcast": (lambda request: reply_to(request, mode=5), "not in mode 4 (server)"),
     "a symmetric passive reply": (
         lambda request: reply_to(request, mode=2),
-        "it was in mode 2, not 4 (server)",
+        "not in mode 4 (server)",
     ),
     "a reply to nothing": (
         lambda request: reply_to(request, originate=0),
-        "it did not echo this request's transmit timestamp",
+        "without a request's random bits",
     ),
     "a reply to another request": (
         lambda request: reply_to(request, originate=int.from_bytes(request.data[40:], "big") ^ 1),
-        "it did not echo this request's transmit timestamp",
+        "without a request's random bits",
     ),
     "a forged kiss-o'-death": (
         lambda request: reply_to(request, originate=1, stratum=0, reference_id=b"DENY"),
-        "it did not echo this request's transmit timestamp",
+        "without a request's random bits",
     ),
 }
 
@@ -324,7 +324,9 @@ def test_when_nothing_else_comes_the_error_says_how_many_were_ignored_and_why(as
         result,
         1,
         "no reply within 0.9 s (does a firewall block this UDP port?)",
-        f"; packets ignored: 3, the last because {why}\n",
+        "; packets ignored: 3 too short\n"
+        if why == "too short"
+        else f"; packets ignored: 1 too short, 2 {why}\n",
     )
 
 
@@ -684,9 +686,9 @@ def test_without_the_kernels_receive_timestamp_it_reads_the_clock(fake_server, w
 LATE = """
 real = socket.socket.recvmsg
 def recvmsg(self, *args, **kw):
-    packet, notes, flags, address = real(self, *args, **kw)
+    packet, [(level, kind, note)], flags, address = real(self, *args, **kw)
     time.sleep(0.3)  # as if this process had been kept waiting after the packet arrived
-    return packet, notes, flags | {flags}, address
+    return packet, [(level, kind, note[:{size}])], flags, address
 socket.socket.recvmsg = recvmsg
 """
 
@@ -694,18 +696,16 @@ socket.socket.recvmsg = recvmsg
 @linux_only
 def test_the_kernels_receive_timestamp_is_the_one_that_counts_unless_it_is_cut_off(fake_server):
     server = fake_server()
-    result = patched_client(LATE.format(flags=0), "--json", server.host, server.port)
+    result = patched_client(LATE.format(size=16), "--json", server.host, server.port)
     assert json.loads(result.stdout)["delay"] < 0.3
-    result = patched_client(
-        LATE.format(flags="socket.MSG_CTRUNC"), "--json", server.host, server.port
-    )
+    result = patched_client(LATE.format(size=15), "--json", server.host, server.port)
     assert json.loads(result.stdout)["delay"] > 0.3
 
 
 @linux_only
 def test_the_kernel_is_asked_by_number_for_two_longs_whatever_names_python_has(fake_server):
     server = fake_server()
-    patch = "socket.SO_TIMESTAMPNS = 64" + LATE.format(flags=0)
+    patch = "socket.SO_TIMESTAMPNS = 64" + LATE.format(size=16)
     assert (
         json.loads(patched_client(patch, "--json", server.host, server.port).stdout)["delay"] < 0.3
     )

@@ -262,7 +262,7 @@ Reply, 48 bytes:
               precision           -26: 2^-26 s = 1.49e-08 s
  4  00000001  root delay          1 * 2^-16 s = 0.000015 s
  8  00000001  root dispersion     1 * 2^-16 s = 0.000015 s
-12  7f000001  reference ID        127.0.0.1: its server (IPv6: a hash)
+12  7f000001  reference ID        127.0.0.1: its source (IPv6: a hash)
 16  eeaee66e  reference timestamp 4004439662.500796994 s since the prime epoch:
 20  80343b57                      2026-11-23 16:21:02.500796994 UTC
 24  3c06a663  originate timestamp 5302036067.259223442 s since the prime epoch:
@@ -442,7 +442,7 @@ def test_v_with_n_shows_the_chosen_sample(fake_server):
     offset, distance = re.search(r"Offset: +(\S+) s[^$]*Root distance: +(\S+) s", text).groups()
     assert f"\n       = {offset} s\n" in text
     assert re.search(rf"\n= +{re.escape(distance)} s\n", text)
-    number = int(re.search(r"Sample: +(\d) of 3", text)[1])
+    number = int(re.search(r"Sample: +number (\d) of 3", text)[1])
     assert f"sample {number}: offset {offset} s" in text
 
 

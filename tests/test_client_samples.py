@@ -45,7 +45,7 @@ def test_every_sample_is_a_line_and_the_report_says_which_one_counts(fake_server
     assert all(len(line) == 80 for line in result.stdout.splitlines()[:3])
     assert f"Offset:         {lines[1][2]} s" in result.stdout
     assert f"Delay:          {lines[1][3]} s" in result.stdout
-    assert result.stdout.endswith("Sample:         2 of 3 counts; lost: 0\n")
+    assert result.stdout.endswith("Sample:         number 2 of 3 counts; lost: 0\n")
 
 
 def moved(offset, span):
@@ -107,7 +107,7 @@ def test_a_lost_sample_is_an_error_line_in_the_same_form_as_without_n(fake_serve
     )
     lines = result.stdout.splitlines()
     assert [SAMPLE.fullmatch(line)[1] for line in lines[:2]] == ["1", "3"]
-    assert re.fullmatch("Sample:         [13] of 3 counts; lost: 1", lines[-1])
+    assert re.fullmatch("Sample:         number [13] of 3 counts; lost: 1", lines[-1])
 
 
 def test_when_all_samples_are_lost_the_run_fails_with_a_line_for_each(ask):
@@ -292,7 +292,7 @@ def test_an_address_that_gave_no_time_is_not_asked_again_while_another_is_left(f
     result = patched_client(TWO_ADDRESSES, "-n", 4, "-i", 0, "two.example", last.port)
     assert result.returncode == 0
     assert (len(first.requests), len(last.requests)) == (1, 4)
-    assert re.search("Sample:         [34] of 4 counts; lost: 2", result.stdout)
+    assert re.search("Sample:         number [34] of 4 counts; lost: 2", result.stdout)
 
 
 @pytest.mark.parametrize("code", [b"DENY", b"RSTR", b"RATE", b"INIT", b"ABC\0"])
