@@ -13,14 +13,11 @@ two computers reads its clock twice:
     offset = ((T2 - T1) + (T3 - T4)) / 2         how far the server's clock is ahead of this one
     delay  = (T4 - T1) - (T3 - T2)               how long the two packets were on their way
 
-Say that the request takes a, the reply b, and that the server's clock is ahead by x:
-
-    T2 = T1 + a + x, so T2 - T1 = x + a          T4 = T3 + b - x, so T3 - T4 = x - b
-
-The formulas give x + (a - b) / 2 and a + b. As neither a nor b is negative, the offset is wrong by
-half the delay at most. The server's own clock may be wrong as well, and the server says by how
-much. Reading clocks adds a little. The sum of all is the root distance: if the server tells the
-truth, the offset is not wrong by more.
+If the request takes a and the reply b, T2 - T1 is the true offset + a, and T3 - T4 is the true
+offset - b. So the first formula gives the true offset + (a - b) / 2. Neither a nor b is negative,
+and a + b is the delay: the error is half the delay at most. The server's own clock may be wrong as
+well, and the server says by how much. Reading clocks adds a little. The sum of these errors is the
+root distance: if the server tells the truth, the offset is not wrong by more.
 
 Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C. The
 protocol is in RFC 5905 (NTP version 4) and RFC 4330 (SNTP, for simple clients like this one).
@@ -41,10 +38,7 @@ import time
 
 # ---- Times
 
-SECOND = 10**9  # all times in this file are integers that count nanoseconds (ns)
-
-# This computer has two clocks. time.time_ns() is compared with the server's clock, and can be set.
-# time.perf_counter_ns() knows no time of day: it measures how long things take, and cannot be set.
+SECOND = 10**9  # all times in this file are integers, in nanoseconds (ns)
 
 # NTP counts from the prime epoch, 1900-01-01; Unix and Python count from 1970-01-01.
 UNIX_EPOCH = 2_208_988_800 * SECOND  # in between: 70 years, 17 of them leap years
@@ -53,13 +47,13 @@ UNIX_EPOCH = 2_208_988_800 * SECOND  # in between: 70 years, 17 of them leap yea
 def to_unix_ns(timestamp):
     """Return a 64-bit NTP timestamp as Unix time in ns.
 
-    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. On
-    2036-02-07 the 32 bits for the seconds are used up, and era 1 begins at 0 again. No packet is as
-    old as 1968. So what looks older, less than 2^31 s, belongs to era 1 (RFC 4330, section 3).
+    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. In
+    2036 the seconds start again at 0 (era 1). So if the very first bit is 1, that is from 1968 to
+    2036; if it is 0, it is from 2036 to 2104 (RFC 4330, section 3).
     """
     whole, fraction = divmod(timestamp, 2**32)
-    if whole < 2**31:
-        whole += 2**32  # era 1
+    if whole < 2**31:  # the first bit is 0
+        whole += 2**32
     return whole * SECOND + round(fraction * SECOND / 2**32) - UNIX_EPOCH
 
 
@@ -83,7 +77,7 @@ def utc(unix_ns):
 
 
 class Failure(Exception):
-    """Something could not be done; the text says why. status: the program's exit status."""
+    """Something could not be done; the text says why. status: the exit status."""
 
     status = 1
 
@@ -102,7 +96,7 @@ def printable(text):
 
 
 def tell(message):
-    """Print a line on stderr. If that is closed or full, only the exit status tells of an error."""
+    """Print a line on stderr. If that is closed or full, there is still the exit status."""
     try:
         sys.stderr.write(f"ntp_client.py: {printable(message)}\n")
         sys.stderr.flush()
@@ -112,21 +106,21 @@ def tell(message):
 
 # ---- The packet
 
-# RFC 5905, section 7.3, figure 8: twelve words of 32 bits, big-endian. More may follow. The letters
-# are the struct module's.
+# RFC 5905, section 7.3, figure 8: twelve words of 32 bits. The letters are those of struct.
 #
-#     |   LI VN Mode    | Stratum | Poll | Precision |   B B b b  2, 3 and 3 bits of the first B
-#     |                  Root Delay                  |   i        in 2^-16 s
-#     |               Root Dispersion                |   I        in 2^-16 s
-#     |                 Reference ID                 |   4s       where the server has its time from
-#     |       Reference Timestamp (two words)        |   Q        when its clock was last set
-#     |       Originate Timestamp (two words)        |   Q        the request's transmit timestamp
-#     |        Receive Timestamp (two words)         |   Q        T2
-#     |        Transmit Timestamp (two words)        |   Q        T3
+#     |LI| VN |Mode|  Stratum  |   Poll    | Precision |   B B b b
+#     |                   Root Delay                    |   i
+#     |                 Root Dispersion                 |   I
+#     |                  Reference ID                   |   4s
+#     |         Reference Timestamp (two words)         |   Q
+#     |         Originate Timestamp (two words)         |   Q
+#     |          Receive Timestamp (two words)          |   Q
+#     |         Transmit Timestamp (two words)          |   Q
 #
-# LI, the leap indicator, announces a leap second. Stratum 1 is a server with a reference clock,
-# such as a GPS receiver; a server that asks that one is at stratum 2, and so on; 16 means: not
-# synchronized. Poll: how often to ask, 2^poll s. Precision: the clock counts in 2^precision s.
+# LI, the leap indicator: is a leap second ahead? VN: the version. Stratum: 1 is a server with a
+# reference clock, such as a GPS receiver, 2 one that asks that server, and so on; 16 means: not
+# synchronized. Precision: the server's clock counts in steps of 2^precision s. Root delay and root
+# dispersion, in 2^-16 s: how wrong it may be. Receive timestamp: T2. Transmit timestamp: T3.
 LAYOUT = struct.Struct(">BBbbiI4sQQQQ")
 Header = collections.namedtuple(
     "Header",
@@ -140,8 +134,7 @@ def new_request(random_bits):
     """Return a request: version, mode, and random_bits (8 bytes) as its transmit timestamp.
 
     The server sends them back as the originate timestamp. So only somebody who has seen the request
-    can forge a reply. The request does not tell T1, nor anything else about this computer
-    (RFC 8633, section 5.1).
+    can forge a reply. T1 stays here: a request tells nothing of its sender (RFC 8633, section 5.1).
     """
     return bytes([0b00_100_011]) + bytes(39) + random_bits  # leap 0, version 4, mode 3 (client)
 
@@ -153,7 +146,7 @@ def unpack(packet):
 
 
 def reference_id(header):
-    """Return the source of the server's time: letters at stratum 0 and 1, else an address."""
+    """Return where the server's time is from: letters at stratum 0 and 1, else an address."""
     if header.stratum < 2:
         return printable(header.reference_id.rstrip(b"\0").decode("latin-1"))
     return ".".join(map(str, header.reference_id))
@@ -162,38 +155,33 @@ def reference_id(header):
 # ---- One sample
 
 # What one exchange brings: the server's address, its reply and the Header in it, the four times in
-# Unix ns, offset and delay in ns, and possible_errors(). started is T1 on the clock that nobody can
-# set: from it we know how old a sample is.
+# Unix ns, offset and delay in ns, and possible_errors(). started is T1 on this computer's second
+# clock (perf_counter), which only counts on and cannot be set.
 Sample = collections.namedtuple(
     "Sample", "address reply header started t1 t2 t3 t4 offset delay errors"
 )
 
 
 def drift(elapsed):
-    """Return how far two clocks may drift apart in elapsed ns (PHI in RFC 5905, section 7.2)."""
+    """Return how far two clocks drift apart in elapsed ns (RFC 5905, section 7.2: PHI)."""
     return math.ceil(elapsed * 15 / 1_000_000)
 
 
 def possible_errors(header, delay, resolution, elapsed, disagreement):
     """Return what can make the offset wrong, and by how many ns (RFC 5905, appendix A.5.5.2).
 
-    The sum of all is the root distance. The sum of the last four is the dispersion, for the errors
-    of the clocks.
+    The sum of all is the root distance; that of the last four is the dispersion of this exchange.
+    The root is the reference clock that the server has its time from, perhaps through others.
     """
+    root_delay = abs(header.root_delay)  # some old servers send a negative one
     return {
-        # The request and the reply may not take equally long.
-        "delay / 2": math.ceil(delay / 2),
-        # The server has its time from a reference clock, the root, perhaps through other servers.
-        # That may take unequally long as well, and has other errors, which add up.
-        "root delay / 2": binary_to_ns(abs(header.root_delay) / 2, -16),  # negative in old servers
-        "root dispersion": binary_to_ns(header.root_dispersion, -16),
-        # The server's clock and this computer's count in steps.
-        "precision": binary_to_ns(1, header.precision),
-        "resolution": resolution,
-        # They may run at different speeds.
-        "drift": drift(elapsed),
-        # This computer's two clocks may not agree how long the exchange took.
-        "disagreement": disagreement,
+        "delay / 2": math.ceil(delay / 2),  # request and reply may take unequally long
+        "root delay / 2": binary_to_ns(root_delay / 2, -16),  # the same between server and root
+        "root dispersion": binary_to_ns(header.root_dispersion, -16),  # other errors on that way
+        "precision": binary_to_ns(1, header.precision),  # a step of the server's clock
+        "resolution": resolution,  # a step of this computer's clock
+        "drift": drift(elapsed),  # the two may run at different speeds
+        "disagreement": disagreement,  # of this computer's two clocks, on how long it took
     }
 
 
@@ -203,14 +191,13 @@ def measure(address, reply, started, t1, t4, disagreement):
     t2, t3 = to_unix_ns(header.receive), to_unix_ns(header.transmit)
     offset = ((t2 - t1) + (t3 - t4)) // 2
     resolution = max(1, round(time.get_clock_info("time").resolution * SECOND))
-    # A clock that counts in large steps can make the delay 0 or negative.
-    delay = max((t4 - t1) - (t3 - t2), resolution)
+    delay = max((t4 - t1) - (t3 - t2), resolution)  # large steps can make it 0 or negative
     errors = possible_errors(header, delay, resolution, t4 - t1, disagreement)
     return Sample(address, reply, header, started, t1, t2, t3, t4, offset, delay, errors)
 
 
 def dispersion(sample):
-    """Return the sum of the clocks' errors, in ns (RFC 5905, section 8)."""
+    """Return what the clocks may be wrong by in an exchange, in ns (RFC 5905, section 8)."""
     return sum(sample.errors[name] for name in ("precision", "resolution", "drift", "disagreement"))
 
 
@@ -231,15 +218,12 @@ KISS_CODES = {  # RFC 5905, section 7.4, figure 13: those that a client like thi
 
 
 def not_the_answer(packet, requests):
-    """Return why packet answers none of the requests, or None if it answers one.
-
-    Bytes 24 to 31 are the originate timestamp. requests: a dict whose keys are the random bits.
-    """
+    """Return why packet answers none of the requests (a dict by random bits), or None."""
     if len(packet) < LAYOUT.size:
         return "too short"
     if packet[0] & 0b111 != 4:  # RFC 4330, section 5, check 4
         return "not in mode 4 (server)"
-    if packet[24:32] not in requests:  # RFC 5905, section 8
+    if packet[24:32] not in requests:  # originate timestamp: RFC 5905, section 8
         return "without a request's random bits"
     return None
 
@@ -247,8 +231,8 @@ def not_the_answer(packet, requests):
 def kiss_of_death(header):
     """Return what a kiss-o'-death says, a reply that means "stop asking". Return None for others.
 
-    It has stratum 0, and a code in place of the reference ID. Without a code, the server just does
-    not know the time. Codes that begin with X are experiments: ignore them (RFC 5905, section 7.4).
+    It has stratum 0 and a code as reference ID. Without a code, the server just does not know the
+    time. Codes that begin with X are experiments, to be ignored (RFC 5905, section 7.4).
     """
     if header.stratum > 0 or header.reference_id.startswith((b"\0", b"X")):
         return None
@@ -257,7 +241,7 @@ def kiss_of_death(header):
 
 
 def refusal(sample):
-    """Return why this reply must not be used, or None. Each line has a condition and a reason."""
+    """Return why a reply must not be used, or None."""
     header, distance = sample.header, root_distance(sample)
     if not 1 <= header.version <= 4:  # RFC 5905, section 9.2
         return f"it answers in NTP version {header.version}, which does not exist"
@@ -271,8 +255,7 @@ def refusal(sample):
         return "its transmit timestamp is missing"
     if header.receive == 0:  # RFC 5905, section 6: unknown
         return "its receive timestamp is missing"
-    # A server may fill in random bits below the precision of its clock (section 6). So each of its
-    # times may be off by one step of this size.
+    # Times that are less than a step of its clock apart may be in the wrong order (section 6).
     step = sample.errors["precision"]
     if sample.t2 - sample.t3 > step:  # section 8: T2 is taken before T3
         return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
@@ -281,31 +264,30 @@ def refusal(sample):
     if distance >= 16 * SECOND:  # the limit in appendix A.5.1.1
         return f"its root distance, {seconds(distance)} s, is not below 16 s"
     at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
-    if at_server - in_all > dispersion(sample):  # RFC 4330, section 5
+    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5: a negative delay
         return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
     return None
 
 
 # ---- One exchange
 
-# If asked to, Linux notes when each packet arrives. That is more exact than the clock when Python
-# has got the packet: before that, this process waits for its turn.
-SO_TIMESTAMPNS = 35  # the number of this option, and of such a note
-TIMESPEC = struct.Struct("@ll")  # what is in the note: two C longs, seconds and ns
+# If asked to, Linux notes when each packet arrives. When Python gets it, it is some us later.
+SO_TIMESTAMPNS = 35  # asks for it, and marks such a note
+TIMESPEC = struct.Struct("@ll")  # the note: two C longs, seconds and ns
 
 
 def prepare(sock):
-    """Ask the kernel for these notes, and for a buffer that no flood of forgeries fills up."""
+    """Ask the kernel for these notes, and for room for many packets: forgeries may pour in."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
         if sys.platform == "linux":
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     except OSError:
-        pass  # then the room is the usual one, and receive() reads the clock
+        pass  # then there is less room, and receive() reads the clock
 
 
 def receive(sock):
-    """Return the next packet, and when it arrived in Unix ns: the kernel's note, or else now.
+    """Return the next packet and its arrival in Unix ns: the kernel's note, or now.
 
     recvmsg() returns such notes beside the packet. Raises socket.timeout.
     """
@@ -321,10 +303,10 @@ def receive(sock):
 
 
 def wait_for_answer(sock, requests, ignored, until):
-    """Return the first packet that answers one of the requests, and when it arrived in Unix ns.
+    """Return the first packet that answers one of the requests, and its arrival in Unix ns.
 
-    Return None if none has come at the time until (perf_counter, ns). Other packets are counted in
-    ignored, by reason: a forger can neither answer for the server nor prolong the wait.
+    Return None when perf_counter_ns() has reached until. Count other packets in ignored: a forger
+    can neither answer for the server nor prolong the wait.
     """
     while True:
         left = until - time.perf_counter_ns()
@@ -342,10 +324,7 @@ def wait_for_answer(sock, requests, ignored, until):
 
 
 def no_reply(timeout, answered, ignored):
-    """Return why no reply came, as far as one can tell. answered: has this server answered before?
-
-    ignored: how many packets were ignored, by reason.
-    """
+    """Return what to say if no reply came. answered: whether this server has answered before."""
     guess = "does a firewall block this UDP port?"
     if answered:
         guess = "the packet was lost, or the server limits its rate"
@@ -355,36 +334,37 @@ def no_reply(timeout, answered, ignored):
 
 
 def ask(sock, timeout, answered):
-    """Send requests until one is answered. Return the answer, and its started, t1 and t4 in ns.
+    """Send requests until one is answered. Return the answer, and its started, t1 and t4.
 
     Networks lose packets. So after 1 s without an answer another request leaves. The next pause is
     twice as long, and so on until timeout (s) is over. Any of the requests may be answered.
     """
-    requests = {}  # when each request left, by its random bits
+    requests = {}  # the random bits of each: started, t1
     ignored = collections.Counter()
     pause = SECOND
-    deadline = time.perf_counter_ns() + round(timeout * SECOND)
-    while time.perf_counter_ns() < deadline:
-        if requests and sys.stderr and sys.stderr.isatty():  # somebody is looking on
+    now = time.perf_counter_ns()
+    deadline = now + round(timeout * SECOND)
+    while now < deadline:
+        if requests and sys.stderr and sys.stderr.isatty():
             tell(f"no reply from {sock.getpeername()[0]} yet: asking again")
         random_bits = os.urandom(8)
         request = new_request(random_bits)
-        started, t1 = time.perf_counter_ns(), time.time_ns()
+        requests[random_bits] = time.perf_counter_ns(), time.time_ns()
         sock.send(request)
-        requests[random_bits] = started, t1
-        answer = wait_for_answer(sock, requests, ignored, min(started + pause, deadline))
+        answer = wait_for_answer(sock, requests, ignored, min(now + pause, deadline))
         if answer:
             packet, t4 = answer
-            started, t1 = requests[packet[24:32]]  # of the request that it answers
+            started, t1 = requests[packet[24:32]]
             return packet, started, t1, t4
         pause *= 2
+        now = time.perf_counter_ns()
     raise Failure(no_reply(timeout, answered, ignored))
 
 
 def exchange(server, timeout, answered):
-    """Ask a server for the time. Return the Sample, or raise Failure with the reason why not.
+    """Ask a server (address family, socket address) for the time. Return the Sample.
 
-    server: address family and socket address. answered: whether it has given a sample before.
+    Raises Failure with the reason. answered: whether this server has answered before.
     """
     family, address = server
     try:
@@ -399,7 +379,7 @@ def exchange(server, timeout, answered):
         why = error.strerror
         raise Failure(f"cannot reach it: {why}; check the network and this computer's firewall")
 
-    # Two clocks say how long it took: the one that can be set, and the one that cannot.
+    # Two clocks have measured how long it took. They agree, unless one was set meanwhile.
     disagreement = abs((now - t1) - (ended - started))
     if disagreement > SECOND // 2:  # more than a busy computer explains
         raise Failure("this computer's clock was set while the reply was on its way; try again")
@@ -421,15 +401,18 @@ def exchange(server, timeout, answered):
 def picture(sample, first, width):
     """Return the interval from offset - delay / 2 to offset + delay / 2, drawn in width columns.
 
-    The first sample's interval fills the middle half of them.
+      [-----*-----]          the first sample: its interval fills the middle half
+    [----------*---------->  a later one, which goes on beyond the end
     """
     columns_per_ns = (width / 2) / first.delay
-    middle = width / 2 + (sample.offset - first.offset) * columns_per_ns
+    centre = width / 2 + (sample.offset - first.offset) * columns_per_ns
     half = sample.delay / 2 * columns_per_ns
-    left, middle, right = (math.floor(x) for x in (middle - half, middle, middle + half))
+    left = math.floor(centre - half)
+    middle = math.floor(centre)
+    right = math.floor(centre + half)
     row = ""
     for at in range(width):
-        if at == 0 and left < 0:  # it goes on beyond the end
+        if at == 0 and left < 0:
             row += "<"
         elif at == width - 1 and right >= width:
             row += ">"
@@ -445,14 +428,14 @@ def picture(sample, first, width):
 
 
 def show(number, sample, first, n):
-    """Print a line about a sample, with its picture. first: the first sample of n."""
+    """Print a line about sample number of n, with its picture."""
     text = f"sample {number}:".ljust(len(f"sample {n}:"))
     text += f" offset {seconds(sample.offset, '+')} s, delay {seconds(sample.delay)} s"
     print(f"{text} |{picture(sample, first, 77 - len(text))}|", flush=True)
 
 
 def attempt(server, args, results):
-    """Ask a server once. Append the Sample to results and show it, or the Failure and tell it."""
+    """Ask a server once. Append the Sample to results and show it; or the Failure, and tell it."""
     first = next((result for result in results if isinstance(result, Sample)), None)
     try:
         sample = exchange(server, args.t, answered=first is not None)
@@ -467,13 +450,11 @@ def attempt(server, args, results):
 
 def take_samples(servers, args):
     """Return the samples that the options ask for; for one that was lost, the Failure."""
-    # Find the server: the first that gives a sample. If none does, the last.
-    for server in servers:
-        results = []  # the failure of another server does not count as a lost sample
+    for server in servers:  # the first that gives a sample gives all; if none does, the last
+        results = []
         attempt(server, args, results)
         if isinstance(results[0], Sample):
             break
-    # Take the other samples from this server, unless it says stop.
     while len(results) < args.n and not isinstance(results[-1], KissOfDeath):
         time.sleep(args.i)
         attempt(server, args, results)
@@ -481,10 +462,8 @@ def take_samples(servers, args):
 
 
 def contradict(sample, other):
-    """Return whether the samples differ by more than their root distances allow.
-
-    Between the two, a clock that nothing keeps in step may have drifted by 500 parts in a million.
-    """
+    """Return whether samples differ by more than their root distances, and the drift, allow."""
+    # If nothing keeps it in step, a clock may drift by 500 parts in a million.
     drifted = abs(sample.t4 - other.t4) * 500 // 1_000_000
     room = root_distance(sample) + root_distance(other) + drifted
     return abs(sample.offset - other.offset) > room
@@ -496,10 +475,12 @@ def choose(results):
     Raises Failure if another sample contradicts it.
     """
     samples = [result for result in results if isinstance(result, Sample)]
+    if not samples:
+        return None
     now = time.perf_counter_ns()
-    for sample in samples:  # the clocks have drifted on: the older a sample, the less it says
+    for sample in samples:  # the clocks drift on: the older a sample, the less it says
         sample.errors["drift"] = drift(now - sample.started)
-    best = min(samples, key=root_distance, default=None)
+    best = min(samples, key=root_distance)
     if any(contradict(best, sample) for sample in samples):
         raise Failure("the samples contradict each other: was one of the clocks set meanwhile?")
     return best
@@ -538,7 +519,7 @@ Root distance:  {seconds(root_distance(best))} s: the most that the offset can b
 
 
 def facts(result):
-    """Return what JSON says of a sample: t1 to t4 in Unix ns, all else in s."""
+    """Return what JSON says of a result: t1 to t4 in Unix ns, all else in s."""
     if isinstance(result, Failure):
         return {"lost": str(result)}
     return {
@@ -553,7 +534,7 @@ def facts(result):
 
 def as_json(name, best, results):
     """Return the best of the results, and all of them, as one JSON object."""
-    import json  # here: loading it takes time, and nothing else needs it
+    import json  # here, for loading it takes time
 
     header = best.header
     everything = {
@@ -593,7 +574,7 @@ def reference_id_words(header):
         return kiss_of_death(header) or f"{text}: no kiss code"
     if header.stratum == 1:
         return f"{text}: its reference clock"
-    if header.reference_id.isalpha():  # some servers send letters, and not an address
+    if header.reference_id.isalpha():  # four letters, or an address with the same bytes
         return f"{text}, its server, or {header.reference_id.decode()}, its clock"
     return f"{text}: its source (IPv6: a hash)"
 
