@@ -47,12 +47,12 @@ UNIX_EPOCH = 2_208_988_800 * SECOND  # in between: 70 years, 17 of them leap yea
 def to_unix_ns(timestamp):
     """Return a 64-bit NTP timestamp as Unix time in ns.
 
-    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. In
-    2036 the seconds start again at 0 (era 1). So if the very first bit is 1, that is from 1968 to
-    2036; if it is 0, it is from 2036 to 2104 (RFC 4330, section 3).
+    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. The
+    seconds reached 2^31 in 1968. In 2036 they reach 2^32, and start again at 0 (era 1). NTP is
+    younger than 1968: so less than 2^31 means after 2036 (RFC 4330, section 3).
     """
     whole, fraction = divmod(timestamp, 2**32)
-    if whole < 2**31:  # the first bit is 0
+    if whole < 2**31:
         whole += 2**32
     return whole * SECOND + round(fraction * SECOND / 2**32) - UNIX_EPOCH
 
@@ -117,15 +117,24 @@ def tell(message):
 #     |          Receive Timestamp (two words)          |   Q
 #     |         Transmit Timestamp (two words)          |   Q
 #
-# LI, the leap indicator: is a leap second ahead? VN: the version. Stratum: 1 is a server with a
-# reference clock, such as a GPS receiver, 2 one that asks that server, and so on; 16 means: not
-# synchronized. Precision: the server's clock counts in steps of 2^precision s. Root delay and root
-# dispersion, in 2^-16 s: how wrong it may be. Receive timestamp: T2. Transmit timestamp: T3.
 LAYOUT = struct.Struct(">BBbbiI4sQQQQ")
 Header = collections.namedtuple(
     "Header",
-    "leap version mode stratum poll precision root_delay root_dispersion reference_id"
-    " reference originate receive transmit",
+    [
+        "leap",  # LI, the leap indicator: is a leap second ahead?
+        "version",  # VN
+        "mode",  # is this a request, a reply, or something else?
+        "stratum",  # 1: has a reference clock (GPS, say), 2: asks a server of stratum 1, and so on
+        "poll",  # how often to ask: every 2^poll s
+        "precision",  # the server's clock counts in steps of 2^precision s
+        "root_delay",  # in 2^-16 s; see possible_errors()
+        "root_dispersion",  # in 2^-16 s; see possible_errors()
+        "reference_id",  # where the server's time is from
+        "reference",  # when the server's clock was last set
+        "originate",  # the request's transmit timestamp, sent back
+        "receive",  # T2
+        "transmit",  # T3
+    ],
 )
 MAX_PACKET = 65_507  # bytes: the longest that UDP can carry
 
@@ -154,17 +163,31 @@ def reference_id(header):
 
 # ---- One sample
 
-# What one exchange brings: the server's address, its reply and the Header in it, the four times in
-# Unix ns, offset and delay in ns, and possible_errors(). started is T1 on this computer's second
-# clock (perf_counter), which only counts on and cannot be set.
 Sample = collections.namedtuple(
-    "Sample", "address reply header started t1 t2 t3 t4 offset delay errors"
+    "Sample",
+    [
+        "address",  # the server's
+        "reply",  # the packet
+        "header",  # the Header in it
+        "started",  # T1 on a second clock, which only counts on and cannot be set: perf_counter
+        "t1",  # Unix time in ns, as t2 to t4
+        "t2",
+        "t3",
+        "t4",
+        "offset",  # in ns
+        "delay",  # in ns
+        "errors",  # what can make the offset wrong, and by how many ns: possible_errors()
+    ],
 )
 
 
-def drift(elapsed):
-    """Return how far two clocks drift apart in elapsed ns (RFC 5905, section 7.2: PHI)."""
-    return math.ceil(elapsed * 15 / 1_000_000)
+def drift(elapsed, parts=15):
+    """Return how far two clocks drift apart in elapsed ns, by so many parts in a million.
+
+    15 is what RFC 5905 assumes of clocks that are kept in step (section 7.2: PHI). If nothing keeps
+    them in step, it may be 500.
+    """
+    return math.ceil(elapsed * parts / 1_000_000)
 
 
 def possible_errors(header, delay, resolution, elapsed, disagreement):
@@ -240,33 +263,42 @@ def kiss_of_death(header):
     return f"kiss-o'-death {code}: {KISS_CODES.get(code, 'not known here')}"
 
 
+def impossible_times(sample):
+    """Return why the times in a reply cannot be right, or None.
+
+    The server's clock counts in steps, and what is smaller may be random (RFC 5905, section 6). So
+    its times may be wrong by one step.
+    """
+    step = sample.errors["precision"]
+    if sample.t3 < sample.t2 - step:  # section 8
+        return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
+    reference = sample.header.reference
+    if reference and to_unix_ns(reference) > sample.t3 + step:  # appendix A.5.1.1; 0: unknown
+        return "its clock was last set in the future (reference after transmit timestamp)"
+    at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
+    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5
+        return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
+    return None
+
+
 def refusal(sample):
     """Return why a reply must not be used, or None."""
     header, distance = sample.header, root_distance(sample)
     if not 1 <= header.version <= 4:  # RFC 5905, section 9.2
         return f"it answers in NTP version {header.version}, which does not exist"
-    if header.leap == 3:  # section 7.3, figure 9
+    if header.leap == 3:  # RFC 5905, section 7.3, figure 9
         return "its clock is not synchronized (leap indicator 3)"
-    if header.stratum in (0, 16):  # figure 11
+    if header.stratum in (0, 16):  # RFC 5905, section 7.3, figure 11
         return f"its clock is not synchronized (stratum {header.stratum})"
-    if header.stratum > 16:  # figure 11
+    if header.stratum > 16:  # the same figure
         return f"its stratum, {header.stratum}, is reserved"
     if header.transmit == 0:  # RFC 4330, section 5, check 4
         return "its transmit timestamp is missing"
-    if header.receive == 0:  # RFC 5905, section 6: unknown
+    if header.receive == 0:  # RFC 5905, section 6
         return "its receive timestamp is missing"
-    # Times that are less than a step of its clock apart may be in the wrong order (section 6).
-    step = sample.errors["precision"]
-    if sample.t2 - sample.t3 > step:  # section 8: T2 is taken before T3
-        return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    if header.reference and to_unix_ns(header.reference) - sample.t3 > step:  # appendix A.5.1.1
-        return "its clock was last set in the future (reference after transmit timestamp)"
-    if distance >= 16 * SECOND:  # the limit in appendix A.5.1.1
+    if distance >= 16 * SECOND:  # the limit in RFC 5905, appendix A.5.1.1
         return f"its root distance, {seconds(distance)} s, is not below 16 s"
-    at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
-    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5: a negative delay
-        return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
-    return None
+    return impossible_times(sample)
 
 
 # ---- One exchange
@@ -373,13 +405,13 @@ def exchange(server, timeout, answered):
             sock.connect(address)  # from now on the kernel drops what anybody else sends
             reply, started, t1, t4 = ask(sock, timeout, answered)
             ended, now = time.perf_counter_ns(), time.time_ns()
-    except (ConnectionRefusedError, ConnectionResetError):
+    except (ConnectionRefusedError, ConnectionResetError):  # an ICMP message said so
         raise Failure("nothing is listening on this UDP port, or a firewall rejects it")
     except OSError as error:
         why = error.strerror
         raise Failure(f"cannot reach it: {why}; check the network and this computer's firewall")
 
-    # Two clocks have measured how long it took. They agree, unless one was set meanwhile.
+    # The clock that can be set has measured now - t1, the other one ended - started.
     disagreement = abs((now - t1) - (ended - started))
     if disagreement > SECOND // 2:  # more than a busy computer explains
         raise Failure("this computer's clock was set while the reply was on its way; try again")
@@ -450,7 +482,8 @@ def attempt(server, args, results):
 
 def take_samples(servers, args):
     """Return the samples that the options ask for; for one that was lost, the Failure."""
-    for server in servers:  # the first that gives a sample gives all; if none does, the last
+    # The first address that gives a sample is asked for all. If none does, it is the last.
+    for server in servers:
         results = []
         attempt(server, args, results)
         if isinstance(results[0], Sample):
@@ -463,23 +496,27 @@ def take_samples(servers, args):
 
 def contradict(sample, other):
     """Return whether samples differ by more than their root distances, and the drift, allow."""
-    # If nothing keeps it in step, a clock may drift by 500 parts in a million.
-    drifted = abs(sample.t4 - other.t4) * 500 // 1_000_000
+    drifted = drift(abs(sample.t4 - other.t4), 500)
     room = root_distance(sample) + root_distance(other) + drifted
     return abs(sample.offset - other.offset) > room
 
 
+def age(samples):
+    """Count the drift up to now: the older a sample, the less it says."""
+    now = time.perf_counter_ns()
+    for sample in samples:
+        sample.errors["drift"] = drift(now - sample.started)
+
+
 def choose(results):
-    """Return the sample with the least root distance (RFC 5905, section 10), or None without any.
+    """Return the sample with the least root distance (RFC 5905, section 10), or None if all failed.
 
     Raises Failure if another sample contradicts it.
     """
     samples = [result for result in results if isinstance(result, Sample)]
     if not samples:
         return None
-    now = time.perf_counter_ns()
-    for sample in samples:  # the clocks drift on: the older a sample, the less it says
-        sample.errors["drift"] = drift(now - sample.started)
+    age(samples)
     best = min(samples, key=root_distance)
     if any(contradict(best, sample) for sample in samples):
         raise Failure("the samples contradict each other: was one of the clocks set meanwhile?")
@@ -574,7 +611,7 @@ def reference_id_words(header):
         return kiss_of_death(header) or f"{text}: no kiss code"
     if header.stratum == 1:
         return f"{text}: its reference clock"
-    if header.reference_id.isalpha():  # four letters, or an address with the same bytes
+    if header.reference_id.isalpha():  # LOCL, say: is it letters, or an address?
         return f"{text}, its server, or {header.reference_id.decode()}, its clock"
     return f"{text}: its source (IPv6: a hash)"
 
@@ -642,7 +679,7 @@ offset = ((T2 - T1) + (T3 - T4)) / 2
        = (({seconds(sample.t2 - sample.t1, "+")}) + ({seconds(sample.t3 - sample.t4, "+")})) / 2 s
        = {seconds(sample.offset, "+")} s
 
-delay  = (T4 - T1) - (T3 - T2)       (one tick of this clock, if that is more)
+delay  = (T4 - T1) - (T3 - T2)       (at least one step of this clock)
        = {seconds(sample.t4 - sample.t1)} - {seconds(sample.t3 - sample.t2)} s
        = {seconds(sample.delay)} s
 

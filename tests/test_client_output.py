@@ -175,7 +175,7 @@ offset = ((T2 - T1) + (T3 - T4)) / 2
        = (({decimal(T2 - T1, "+")}) + ({decimal(T3 - T4, "+")})) / 2 s
        = {decimal(OFFSET, "+")} s
 
-delay  = (T4 - T1) - (T3 - T2)       (one tick of this clock, if that is more)
+delay  = (T4 - T1) - (T3 - T2)       (at least one step of this clock)
        = {decimal(T4 - T1)} - {decimal(T3 - T2)} s
        = {decimal(DELAY)} s
 
