@@ -47,9 +47,9 @@ UNIX_EPOCH = 2_208_988_800 * SECOND  # in between: 70 years, 17 of them leap yea
 def to_unix_ns(timestamp):
     """Return a 64-bit NTP timestamp as Unix time in ns.
 
-    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. The
-    seconds reached 2^31 in 1968. In 2036 they reach 2^32, and start again at 0 (era 1). NTP is
-    younger than 1968: so less than 2^31 means after 2036 (RFC 4330, section 3).
+    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. From
+    2^31 on, the seconds are those of 1968 to 2036. Then they start again at 0 (era 1): less than
+    2^31 are those of 2036 to 2104, for no packet is older than 1968 (RFC 4330, section 3).
     """
     whole, fraction = divmod(timestamp, 2**32)
     if whole < 2**31:
@@ -121,10 +121,10 @@ LAYOUT = struct.Struct(">BBbbiI4sQQQQ")
 Header = collections.namedtuple(
     "Header",
     [
-        "leap",  # LI, the leap indicator: is a leap second ahead?
+        "leap",  # LI, the leap indicator: is a leap second ahead? 3: not synchronized
         "version",  # VN
         "mode",  # is this a request, a reply, or something else?
-        "stratum",  # 1: has a reference clock (GPS, say), 2: asks a server of stratum 1, and so on
+        "stratum",  # 1: has a reference clock (GPS, say); 2: asks a server at stratum 1, and so on
         "poll",  # how often to ask: every 2^poll s
         "precision",  # the server's clock counts in steps of 2^precision s
         "root_delay",  # in 2^-16 s; see possible_errors()
@@ -266,14 +266,13 @@ def kiss_of_death(header):
 def impossible_times(sample):
     """Return why the times in a reply cannot be right, or None.
 
-    The server's clock counts in steps, and what is smaller may be random (RFC 5905, section 6). So
-    its times may be wrong by one step.
+    Clocks count in steps, and have other errors: so much is allowed for.
     """
     step = sample.errors["precision"]
-    if sample.t3 < sample.t2 - step:  # section 8
+    if sample.t3 < sample.t2 - step:  # RFC 5905, section 8
         return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    reference = sample.header.reference
-    if reference and to_unix_ns(reference) > sample.t3 + step:  # appendix A.5.1.1; 0: unknown
+    reference = sample.header.reference  # 0: unknown
+    if reference and to_unix_ns(reference) > sample.t3 + step:  # RFC 5905, appendix A.5.1.1
         return "its clock was last set in the future (reference after transmit timestamp)"
     at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
     if at_server > in_all + dispersion(sample):  # RFC 4330, section 5
@@ -393,6 +392,12 @@ def ask(sock, timeout, answered):
     raise Failure(no_reply(timeout, answered, ignored))
 
 
+def clocks_disagree_by(started, t1):
+    """Return by how many ns this computer's two clocks disagree on how long ago T1 was."""
+    elapsed = time.perf_counter_ns() - started
+    return abs((time.time_ns() - t1) - elapsed)
+
+
 def exchange(server, timeout, answered):
     """Ask a server (address family, socket address) for the time. Return the Sample.
 
@@ -404,17 +409,16 @@ def exchange(server, timeout, answered):
             prepare(sock)
             sock.connect(address)  # from now on the kernel drops what anybody else sends
             reply, started, t1, t4 = ask(sock, timeout, answered)
-            ended, now = time.perf_counter_ns(), time.time_ns()
     except (ConnectionRefusedError, ConnectionResetError):  # an ICMP message said so
         raise Failure("nothing is listening on this UDP port, or a firewall rejects it")
     except OSError as error:
         why = error.strerror
         raise Failure(f"cannot reach it: {why}; check the network and this computer's firewall")
 
-    # The clock that can be set has measured now - t1, the other one ended - started.
-    disagreement = abs((now - t1) - (ended - started))
+    disagreement = clocks_disagree_by(started, t1)
     if disagreement > SECOND // 2:  # more than a busy computer explains
         raise Failure("this computer's clock was set while the reply was on its way; try again")
+    now = time.time_ns()
     if not t1 <= t4 <= now:  # the kernel's note is wrong
         t4 = now
     sample = measure(address, reply, started, t1, t4, disagreement)
@@ -433,8 +437,8 @@ def exchange(server, timeout, answered):
 def picture(sample, first, width):
     """Return the interval from offset - delay / 2 to offset + delay / 2, drawn in width columns.
 
-      [-----*-----]          the first sample: its interval fills the middle half
-    [----------*---------->  a later one, which goes on beyond the end
+    |      [-----*-----]      |  the first sample: its interval fills the middle half
+    |    [----------*-------->|  a later one, which goes on beyond the end
     """
     columns_per_ns = (width / 2) / first.delay
     centre = width / 2 + (sample.offset - first.offset) * columns_per_ns
@@ -480,14 +484,22 @@ def attempt(server, args, results):
         show(len(results), sample, first or sample, args.n)
 
 
-def take_samples(servers, args):
-    """Return the samples that the options ask for; for one that was lost, the Failure."""
-    # The first address that gives a sample is asked for all. If none does, it is the last.
+def first_answer(servers, args):
+    """Ask one server after another until one gives a sample. Return it and the results, only one.
+
+    If none gives a sample, return the last.
+    """
     for server in servers:
         results = []
         attempt(server, args, results)
         if isinstance(results[0], Sample):
             break
+    return server, results
+
+
+def take_samples(servers, args):
+    """Return the samples that the options ask for; for one that was lost, the Failure."""
+    server, results = first_answer(servers, args)
     while len(results) < args.n and not isinstance(results[-1], KissOfDeath):
         time.sleep(args.i)
         attempt(server, args, results)
@@ -611,7 +623,7 @@ def reference_id_words(header):
         return kiss_of_death(header) or f"{text}: no kiss code"
     if header.stratum == 1:
         return f"{text}: its reference clock"
-    if header.reference_id.isalpha():  # LOCL, say: is it letters, or an address?
+    if header.reference_id.isalpha():  # LOCL, for example, may be meant as letters
         return f"{text}, its server, or {header.reference_id.decode()}, its clock"
     return f"{text}: its source (IPv6: a hash)"
 
@@ -823,7 +835,7 @@ def main():
 if __name__ == "__main__":
     try:
         status = main()
-        print(end="", flush=True)  # here, where a full disk or a closed pipe can still be told
+        print(end="", flush=True)  # a full disk or a closed pipe fails here
     except Failure as failure:
         tell(f"error: {failure}")
         status = failure.status
