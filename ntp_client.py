@@ -13,9 +13,9 @@ two computers reads its clock twice:
     offset = ((T2 - T1) + (T3 - T4)) / 2         how far the server's clock is ahead of this one
     delay  = (T4 - T1) - (T3 - T2)               how long the two packets were on their way
 
-If the request takes a and the reply b, T2 - T1 is the true offset + a, and T3 - T4 is the true
-offset - b. So the first formula gives the true offset + (a - b) / 2. Neither a nor b is negative,
-and a + b is the delay: the error is half the delay at most. The server's own clock may be wrong as
+If the request takes p and the reply q, T2 - T1 is the true offset + p, and T3 - T4 is the true
+offset - q. So the first formula gives the true offset + (p - q) / 2. Neither p nor q is negative,
+so the error is at most half of p + q, which is the delay. The server's own clock may be wrong as
 well, and the server says by how much. Reading clocks adds a little. The sum of these errors is the
 root distance: if the server tells the truth, the offset is not wrong by more.
 
@@ -47,9 +47,12 @@ UNIX_EPOCH = 2_208_988_800 * SECOND  # in between: 70 years, 17 of them leap yea
 def to_unix_ns(timestamp):
     """Return a 64-bit NTP timestamp as Unix time in ns.
 
-    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. From
-    2^31 on, the seconds are those of 1968 to 2036. Then they start again at 0 (era 1): less than
-    2^31 are those of 2036 to 2104, for no packet is older than 1968 (RFC 4330, section 3).
+    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. The
+    seconds start again at 0 in 2036. Which years are meant is in RFC 4330, section 3:
+
+        1900         1968          2036         2104
+          0          2^31       2^32 or 0       2^31
+                      [   era 0    |   era 1     ]
     """
     whole, fraction = divmod(timestamp, 2**32)
     if whole < 2**31:
@@ -117,18 +120,19 @@ def tell(message):
 #     |          Receive Timestamp (two words)          |   Q
 #     |         Transmit Timestamp (two words)          |   Q
 #
+# The first byte holds LI, VN and mode, in 2, 3 and 3 bits.
 LAYOUT = struct.Struct(">BBbbiI4sQQQQ")
 Header = collections.namedtuple(
     "Header",
     [
         "leap",  # LI, the leap indicator: is a leap second ahead? 3: not synchronized
         "version",  # VN
-        "mode",  # is this a request, a reply, or something else?
+        "mode",  # 3: a request; 4: a reply
         "stratum",  # 1: has a reference clock (GPS, say); 2: asks a server at stratum 1, and so on
         "poll",  # how often to ask: every 2^poll s
         "precision",  # the server's clock counts in steps of 2^precision s
-        "root_delay",  # in 2^-16 s; see possible_errors()
-        "root_dispersion",  # in 2^-16 s; see possible_errors()
+        "root_delay",  # in 2^-16 s: how long packets take to the reference clock and back
+        "root_dispersion",  # in 2^-16 s: all other errors on that way
         "reference_id",  # where the server's time is from
         "reference",  # when the server's clock was last set
         "originate",  # the request's transmit timestamp, sent back
@@ -181,25 +185,24 @@ Sample = collections.namedtuple(
 )
 
 
-def drift(elapsed, parts=15):
-    """Return how far two clocks drift apart in elapsed ns, by so many parts in a million.
+def drift(elapsed):
+    """Return how far two clocks that are kept in step drift apart in elapsed ns.
 
-    15 is what RFC 5905 assumes of clocks that are kept in step (section 7.2: PHI). If nothing keeps
-    them in step, it may be 500.
+    RFC 5905 assumes 15 parts in a million at most (section 7.2: PHI).
     """
-    return math.ceil(elapsed * parts / 1_000_000)
+    return math.ceil(elapsed * 15 / 1_000_000)
 
 
 def possible_errors(header, delay, resolution, elapsed, disagreement):
     """Return what can make the offset wrong, and by how many ns (RFC 5905, appendix A.5.5.2).
 
-    The sum of all is the root distance; that of the last four is the dispersion of this exchange.
-    The root is the reference clock that the server has its time from, perhaps through others.
+    The sum of all is the root distance: the root is the reference clock. The sum of the last four
+    is the dispersion of this exchange.
     """
     root_delay = abs(header.root_delay)  # some old servers send a negative one
     return {
         "delay / 2": math.ceil(delay / 2),  # request and reply may take unequally long
-        "root delay / 2": binary_to_ns(root_delay / 2, -16),  # the same between server and root
+        "root delay / 2": binary_to_ns(root_delay / 2, -16),  # the same on the way to the root
         "root dispersion": binary_to_ns(header.root_dispersion, -16),  # other errors on that way
         "precision": binary_to_ns(1, header.precision),  # a step of the server's clock
         "resolution": resolution,  # a step of this computer's clock
@@ -275,7 +278,7 @@ def impossible_times(sample):
     if reference and to_unix_ns(reference) > sample.t3 + step:  # RFC 5905, appendix A.5.1.1
         return "its clock was last set in the future (reference after transmit timestamp)"
     at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
-    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5
+    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5: the delay is negative
         return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
     return None
 
@@ -289,7 +292,7 @@ def refusal(sample):
         return "its clock is not synchronized (leap indicator 3)"
     if header.stratum in (0, 16):  # RFC 5905, section 7.3, figure 11
         return f"its clock is not synchronized (stratum {header.stratum})"
-    if header.stratum > 16:  # the same figure
+    if header.stratum > 16:  # RFC 5905, section 7.3, figure 11
         return f"its stratum, {header.stratum}, is reserved"
     if header.transmit == 0:  # RFC 4330, section 5, check 4
         return "its transmit timestamp is missing"
@@ -302,7 +305,7 @@ def refusal(sample):
 
 # ---- One exchange
 
-# If asked to, Linux notes when each packet arrives. When Python gets it, it is some us later.
+# If asked to, Linux notes when each packet arrives: some microseconds before Python gets it.
 SO_TIMESTAMPNS = 35  # asks for it, and marks such a note
 TIMESPEC = struct.Struct("@ll")  # the note: two C longs, seconds and ns
 
@@ -393,7 +396,10 @@ def ask(sock, timeout, answered):
 
 
 def clocks_disagree_by(started, t1):
-    """Return by how many ns this computer's two clocks disagree on how long ago T1 was."""
+    """Return by how many ns this computer's two clocks disagree on the time since T1.
+
+    time_ns() can be set, and perf_counter_ns() cannot.
+    """
     elapsed = time.perf_counter_ns() - started
     return abs((time.time_ns() - t1) - elapsed)
 
@@ -485,9 +491,9 @@ def attempt(server, args, results):
 
 
 def first_answer(servers, args):
-    """Ask one server after another until one gives a sample. Return it and the results, only one.
+    """Ask one server after another until one gives a sample.
 
-    If none gives a sample, return the last.
+    Return it, or else the last, and a list of what it gave: one Sample or Failure.
     """
     for server in servers:
         results = []
@@ -507,9 +513,13 @@ def take_samples(servers, args):
 
 
 def contradict(sample, other):
-    """Return whether samples differ by more than their root distances, and the drift, allow."""
-    drifted = drift(abs(sample.t4 - other.t4), 500)
-    room = root_distance(sample) + root_distance(other) + drifted
+    """Return whether two samples cannot both be right.
+
+    Each may be wrong by its root distance. And the true offset itself may change between them: by
+    up to 500 parts in a million, if nothing keeps the clocks in step.
+    """
+    change = abs(sample.t4 - other.t4) * 500 // 1_000_000
+    room = root_distance(sample) + root_distance(other) + change
     return abs(sample.offset - other.offset) > room
 
 

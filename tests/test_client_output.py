@@ -62,7 +62,7 @@ def recvmsg(self, *args, **kw):
 socket.socket.send, socket.socket.recvmsg = send, recvmsg
 sys.platform = "linux"
 """
-T2 = T1 + 3600 * SECOND + 2_000_000
+T2 = T1 + 25 * 3600 * SECOND + 2_000_000  # the next day
 T3 = T2 + 1_000_000
 OFFSET = ((T2 - T1) + (T3 - T4)) // 2
 DELAY = (T4 - T1) - (T3 - T2)

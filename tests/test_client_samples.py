@@ -251,6 +251,20 @@ def test_samples_that_contradict_each_other_give_no_result(fake_server):
     assert "Offset:" not in result.stdout
 
 
+@pytest.mark.parametrize(("gain", "status"), [(0.4, 0), (0.6, 1)])
+def test_clocks_may_drift_apart_by_500_parts_in_a_million_between_two_samples(
+    fake_server, gain, status
+):
+    def fast(request):
+        in_between = round((1000 + gain) * SECOND)
+        return honest(request, in_between * (len(server.requests) - 1))
+
+    server = fake_server(fast)
+    result = patched_client(LONG_PAUSE, "--json", "-n", 2, server.host, server.port)
+    assert result.returncode == status
+    assert ("contradict" in result.stderr) == bool(status)
+
+
 def test_a_server_whose_clock_stands_still_is_found_out_by_the_second_sample(fake_server):
     def frozen(request):
         when = timestamp(server.requests[0].arrived)
