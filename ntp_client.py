@@ -306,7 +306,7 @@ def refusal(sample):
 # ---- One exchange
 
 # If asked to, Linux notes when each packet arrives: some microseconds before Python gets it.
-SO_TIMESTAMPNS = 35  # asks for it, and marks such a note
+SO_TIMESTAMPNS = 35  # the option that asks for it
 TIMESPEC = struct.Struct("@ll")  # the note: two C longs, seconds and ns
 
 
@@ -329,8 +329,8 @@ def receive(sock):
         return sock.recv(MAX_PACKET), time.time_ns()
     packet, notes, *_ = sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(TIMESPEC.size))
     arrival = time.time_ns()
-    for _, kind, note in notes:
-        if kind == SO_TIMESTAMPNS and len(note) == TIMESPEC.size:
+    for _, _, note in notes:
+        if len(note) == TIMESPEC.size:  # not cut off
             whole, ns = TIMESPEC.unpack(note)
             arrival = whole * SECOND + ns
     return packet, arrival

@@ -162,6 +162,15 @@ def test_when_one_address_of_a_name_gives_no_time_the_next_is_asked(fake_server)
 
 
 @linux_only
+def test_when_the_first_address_gives_the_time_no_other_is_asked(fake_server):
+    other = fake_server()
+    first = fake_server(host="127.0.0.2", port=other.port)
+    result = patched_client(TWO_ADDRESSES, "--json", "-n", 2, "-i", 0, "two.example", other.port)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (len(first.requests), len(other.requests)) == (2, 0)
+
+
+@linux_only
 def test_the_run_fails_with_a_line_for_each_address_when_all_have_failed(fake_server):
     first = fake_server(changed(leap=3))
     fake_server(changed(version=7), host="127.0.0.2", port=first.port)

@@ -352,6 +352,10 @@ def test_decode_of_what_is_no_packet_is_one_clear_line(decode, content, words):
     assert result.stdout == ""
 
 
+def test_decode_takes_a_packet_for_one_even_if_no_byte_of_it_is_zero(decode):
+    assert decode(b"\x24" + b"\xff" * 47).stdout.startswith("Reply, 48 bytes:\n")
+
+
 @pytest.mark.parametrize(
     ("packet", "words"),
     [
