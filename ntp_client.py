@@ -47,15 +47,12 @@ UNIX_EPOCH = 2_208_988_800 * SECOND  # in between: 70 years, 17 of them leap yea
 def to_unix_ns(timestamp):
     """Return a 64-bit NTP timestamp as Unix time in ns.
 
-    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. The
-    seconds start again at 0 in 2036. Which years are meant is in RFC 4330, section 3:
-
-        1900         1968          2036         2104
-          0          2^31       2^32 or 0       2^31
-                      [   era 0    |   era 1     ]
+    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. In
+    2036 the seconds start again at 0: era 1 begins. If the very first bit is 1, that is a time from
+    1968 to 2036; if it is 0, one in era 1, up to 2104 (RFC 4330, section 3).
     """
     whole, fraction = divmod(timestamp, 2**32)
-    if whole < 2**31:
+    if whole < 2**31:  # the first bit is 0
         whole += 2**32
     return whole * SECOND + round(fraction * SECOND / 2**32) - UNIX_EPOCH
 
@@ -134,7 +131,7 @@ Header = collections.namedtuple(
         "root_delay",  # in 2^-16 s: how long packets take to the reference clock and back
         "root_dispersion",  # in 2^-16 s: all other errors on that way
         "reference_id",  # where the server's time is from
-        "reference",  # when the server's clock was last set
+        "reference",  # when the server's clock was last set; 0: not known
         "originate",  # the request's transmit timestamp, sent back
         "receive",  # T2
         "transmit",  # T3
@@ -186,10 +183,7 @@ Sample = collections.namedtuple(
 
 
 def drift(elapsed):
-    """Return how far two clocks that are kept in step drift apart in elapsed ns.
-
-    RFC 5905 assumes 15 parts in a million at most (section 7.2: PHI).
-    """
+    """Return how far clocks drift apart in elapsed ns: 15 parts in a million (RFC 5905's PHI)."""
     return math.ceil(elapsed * 15 / 1_000_000)
 
 
@@ -266,41 +260,34 @@ def kiss_of_death(header):
     return f"kiss-o'-death {code}: {KISS_CODES.get(code, 'not known here')}"
 
 
-def impossible_times(sample):
-    """Return why the times in a reply cannot be right, or None.
-
-    Clocks count in steps, and have other errors: so much is allowed for.
-    """
-    step = sample.errors["precision"]
-    if sample.t3 < sample.t2 - step:  # RFC 5905, section 8
-        return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    reference = sample.header.reference  # 0: unknown
-    if reference and to_unix_ns(reference) > sample.t3 + step:  # RFC 5905, appendix A.5.1.1
-        return "its clock was last set in the future (reference after transmit timestamp)"
-    at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
-    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5: the delay is negative
-        return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
-    return None
-
-
 def refusal(sample):
     """Return why a reply must not be used, or None."""
     header, distance = sample.header, root_distance(sample)
     if not 1 <= header.version <= 4:  # RFC 5905, section 9.2
         return f"it answers in NTP version {header.version}, which does not exist"
-    if header.leap == 3:  # RFC 5905, section 7.3, figure 9
+    if header.leap == 3:  # section 7.3, figure 9
         return "its clock is not synchronized (leap indicator 3)"
-    if header.stratum in (0, 16):  # RFC 5905, section 7.3, figure 11
+    if header.stratum in (0, 16):  # section 7.3, figure 11
         return f"its clock is not synchronized (stratum {header.stratum})"
-    if header.stratum > 16:  # RFC 5905, section 7.3, figure 11
+    if header.stratum > 16:  # section 7.3, figure 11
         return f"its stratum, {header.stratum}, is reserved"
     if header.transmit == 0:  # RFC 4330, section 5, check 4
         return "its transmit timestamp is missing"
     if header.receive == 0:  # RFC 5905, section 6
         return "its receive timestamp is missing"
-    if distance >= 16 * SECOND:  # the limit in RFC 5905, appendix A.5.1.1
+    if distance >= 16 * SECOND:  # the limit in appendix A.5.1.1
         return f"its root distance, {seconds(distance)} s, is not below 16 s"
-    return impossible_times(sample)
+    # Times that are less than a step of its clock apart may be in the wrong order (section 6).
+    step = sample.errors["precision"]
+    if sample.t3 < sample.t2 - step:  # section 8
+        return f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
+    if header.reference and to_unix_ns(header.reference) > sample.t3 + step:  # appendix A.5.1.1
+        return "its clock was last set in the future (reference after transmit timestamp)"
+    # More than the clocks' errors explain:
+    at_server, in_all = sample.t3 - sample.t2, sample.t4 - sample.t1
+    if at_server > in_all + dispersion(sample):  # RFC 4330, section 5
+        return "its times cannot be right: it took longer from T2 to T3 than from T1 to T4"
+    return None
 
 
 # ---- One exchange
@@ -523,13 +510,6 @@ def contradict(sample, other):
     return abs(sample.offset - other.offset) > room
 
 
-def age(samples):
-    """Count the drift up to now: the older a sample, the less it says."""
-    now = time.perf_counter_ns()
-    for sample in samples:
-        sample.errors["drift"] = drift(now - sample.started)
-
-
 def choose(results):
     """Return the sample with the least root distance (RFC 5905, section 10), or None if all failed.
 
@@ -538,7 +518,9 @@ def choose(results):
     samples = [result for result in results if isinstance(result, Sample)]
     if not samples:
         return None
-    age(samples)
+    now = time.perf_counter_ns()
+    for sample in samples:  # the clocks drift on: the older a sample, the less it says
+        sample.errors["drift"] = drift(now - sample.started)
     best = min(samples, key=root_distance)
     if any(contradict(best, sample) for sample in samples):
         raise Failure("the samples contradict each other: was one of the clocks set meanwhile?")
