@@ -617,7 +617,7 @@ def reference_id_words(header):
         return f"{text}: its reference clock"
     if header.reference_id.isalpha():  # LOCL, for example, may be meant as letters
         return f"{text}, its server, or {header.reference_id.decode()}, its clock"
-    return f"{text}: its source (IPv6: a hash)"
+    return f"{text}: its source"
 
 
 def timestamp_words(timestamp, random_bits):
@@ -669,6 +669,8 @@ def arithmetic(sample):
     """Return the four times, drawn between the two clocks, and the formulas with numbers put in."""
     (date1, t1, _), (date2, t2, _) = utc(sample.t1).split(), utc(sample.t2).split()
     t3, t4 = utc(sample.t3).split()[1], utc(sample.t4).split()[1]
+    difference = (sample.t4 - sample.t1) - (sample.t3 - sample.t2)
+    clamped = ", one step of this clock" if sample.delay > difference else ""
     errors = "\n".join(f"  {seconds(ns):>20} s  {name}" for name, ns in sample.errors.items())
     return f"""\
                      T2 = {t2}     T3 = {t3}
@@ -683,9 +685,9 @@ offset = ((T2 - T1) + (T3 - T4)) / 2
        = (({seconds(sample.t2 - sample.t1, "+")}) + ({seconds(sample.t3 - sample.t4, "+")})) / 2 s
        = {seconds(sample.offset, "+")} s
 
-delay  = (T4 - T1) - (T3 - T2)       (at least one step of this clock)
+delay  = (T4 - T1) - (T3 - T2)
        = {seconds(sample.t4 - sample.t1)} - {seconds(sample.t3 - sample.t2)} s
-       = {seconds(sample.delay)} s
+       = {seconds(sample.delay)} s{clamped}
 
 root distance = what can make the offset wrong (the last four: the dispersion)
 {errors}

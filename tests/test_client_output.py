@@ -82,15 +82,16 @@ DISTANCE = sum(ERRORS.values())
 def known(fake_server):
     """Return a function that runs the client with these options; all four times are those above."""
 
-    def known(*options, **changes):
+    def known(*options, resolution="1e-9", **changes):
         fields = {
             "receive": timestamp(T2),
             "transmit": timestamp(T3),
             "reference": timestamp(T2 - SECOND),
         }
         server = fake_server(lambda request: [reply_to(request, **{**fields, **changes})])
+        clocks = KNOWN_CLOCKS.replace("1e-9", resolution)
         result = patched_client(
-            resolves_to("127.0.0.1") + KNOWN_CLOCKS, *options, "known.example", server.port
+            resolves_to("127.0.0.1") + clocks, *options, "known.example", server.port
         )
         assert (result.returncode, result.stderr) == (0, "")
         return result.stdout.replace(str(server.port), "PORT")
@@ -175,7 +176,7 @@ offset = ((T2 - T1) + (T3 - T4)) / 2
        = (({decimal(T2 - T1, "+")}) + ({decimal(T3 - T4, "+")})) / 2 s
        = {decimal(OFFSET, "+")} s
 
-delay  = (T4 - T1) - (T3 - T2)       (at least one step of this clock)
+delay  = (T4 - T1) - (T3 - T2)
        = {decimal(T4 - T1)} - {decimal(T3 - T2)} s
        = {decimal(DELAY)} s
 
@@ -184,6 +185,13 @@ root distance = what can make the offset wrong (the last four: the dispersion)
 
 Request, 48 bytes:
 """ in known("-v")
+
+
+def test_a_delay_that_the_clock_cannot_tell_is_one_step_of_it_and_v_says_so(known):
+    text = known("-v", resolution="1e-2")
+    assert "\nDelay:          0.010000000 s: " in text
+    assert f"\n       = {decimal(T4 - T1)} - {decimal(T3 - T2)} s\n" in text
+    assert "\n       = 0.010000000 s, one step of this clock\n" in text
 
 
 # ---- What the offset says
@@ -262,7 +270,7 @@ Reply, 48 bytes:
               precision           -26: 2^-26 s = 1.49e-08 s
  4  00000001  root delay          1 * 2^-16 s = 0.000015 s
  8  00000001  root dispersion     1 * 2^-16 s = 0.000015 s
-12  7f000001  reference ID        127.0.0.1: its source (IPv6: a hash)
+12  7f000001  reference ID        127.0.0.1: its source
 16  eeaee66e  reference timestamp 4004439662.500796994 s since the prime epoch:
 20  80343b57                      2026-11-23 16:21:02.500796994 UTC
 24  3c06a663  originate timestamp 5302036067.259223442 s since the prime epoch:
