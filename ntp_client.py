@@ -170,12 +170,12 @@ Sample = collections.namedtuple(
         "address",  # the server's
         "reply",  # the packet
         "header",  # the Header in it
-        "started",  # T1 on a second clock, which only counts on and cannot be set: perf_counter
+        "started",  # T1 on this computer's second clock, perf_counter, which nobody can set
         "t1",  # Unix time in ns, as t2 to t4
         "t2",
         "t3",
         "t4",
-        "offset",  # in ns
+        "offset",  # in ns; positive: the server's clock is ahead
         "delay",  # in ns
         "errors",  # what can make the offset wrong, and by how many ns: possible_errors()
     ],
@@ -360,7 +360,7 @@ def ask(sock, timeout, answered):
     Networks lose packets. So after 1 s without an answer another request leaves. The next pause is
     twice as long, and so on until timeout (s) is over. Any of the requests may be answered.
     """
-    requests = {}  # the random bits of each: started, t1
+    requests = {}  # random bits: (started, t1)
     ignored = collections.Counter()
     pause = SECOND
     now = time.perf_counter_ns()
@@ -491,7 +491,7 @@ def first_answer(servers, args):
 
 
 def take_samples(servers, args):
-    """Return the samples that the options ask for; for one that was lost, the Failure."""
+    """Return the results that the options ask for: Samples, and Failures for those that were lost."""
     server, results = first_answer(servers, args)
     while len(results) < args.n and not isinstance(results[-1], KissOfDeath):
         time.sleep(args.i)
