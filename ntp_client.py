@@ -310,7 +310,8 @@ def prepare(sock):
 def receive(sock):
     """Return the next packet and its arrival in Unix ns: the kernel's note, or now.
 
-    recvmsg() returns such notes beside the packet. Raises socket.timeout.
+    recvmsg() returns such notes beside the packet; prepare() has asked for no others. Raises
+    socket.timeout.
     """
     if sys.platform != "linux":
         return sock.recv(MAX_PACKET), time.time_ns()
@@ -478,9 +479,9 @@ def attempt(server, args, results):
 
 
 def first_answer(servers, args):
-    """Ask one server after another until one gives a sample.
+    """Ask one server after another until one gives a sample. If none does, it is the last.
 
-    Return it, or else the last, and a list of what it gave: one Sample or Failure.
+    Return this server, and the results so far: its Sample or Failure.
     """
     for server in servers:
         results = []
@@ -491,7 +492,7 @@ def first_answer(servers, args):
 
 
 def take_samples(servers, args):
-    """Return the results that the options ask for: Samples, and Failures for those that were lost."""
+    """Return the results that the options ask for: Samples, and Failures for lost ones."""
     server, results = first_answer(servers, args)
     while len(results) < args.n and not isinstance(results[-1], KissOfDeath):
         time.sleep(args.i)
