@@ -53,10 +53,6 @@ def copy(tmp_path_factory):
     """A fresh copy of the project, to which the commands may add files."""
     folder = tmp_path_factory.mktemp("readme") / "copy"
     shutil.copytree(TOP, folder, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*"))
-    # The reply that the README saves in one session, and takes apart in another.
-    dump = re.search(r"tee reply.bin.*\n((?:[0-9a-f]{8}: .*\n)+)", README)[1]
-    words = re.findall(r"(?<= )[0-9a-f]{8}(?= )", dump)
-    (folder / "reply.bin").write_bytes(bytes.fromhex("".join(words)))
     return folder
 
 
@@ -86,6 +82,20 @@ def test_the_commands_print_what_is_shown(session, copy, request):
         assert list(map(shape, result.stdout.splitlines())) == list(
             map(shape, shown.splitlines())
         ), command
+
+
+def test_the_receive_timestamp_is_worked_out_by_hand_as_the_client_does():
+    dump = re.search(r"tee reply.bin.*\n((?:[0-9a-f]{8}: .*\n)+)", README)[1]
+    decoded = subprocess.run(
+        [TOP / "ntp_client.py", "--decode", "-"],
+        input=dump,
+        env=ENVIRONMENT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    by_hand = re.search(r"together: (\d+\.\d{9} s since the prime epoch)", README)[1]
+    assert re.search(rf"receive timestamp +{by_hand}", decoded.stdout)
 
 
 def test_every_command_that_is_not_run_is_still_shown():
