@@ -48,8 +48,8 @@ def to_unix_ns(timestamp):
     """Return a 64-bit NTP timestamp as Unix time in ns.
 
     The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. In
-    2036 the seconds start again at 0: era 1 begins. If the very first bit is 1, that is a time from
-    1968 to 2036; if it is 0, one in era 1, up to 2104 (RFC 4330, section 3).
+    2036 the seconds start again at 0: era 1 begins. If the very first bit is 1, which means 2^31 s
+    or 68 years, it is a time from 1968 to 2036. Else it is one up to 2104 (RFC 4330, section 3).
     """
     whole, fraction = divmod(timestamp, 2**32)
     if whole < 2**31:  # the first bit is 0
@@ -128,7 +128,7 @@ Header = collections.namedtuple(
         "stratum",  # 1: has a reference clock (GPS, say); 2: asks a server at stratum 1, and so on
         "poll",  # how often to ask: every 2^poll s
         "precision",  # the server's clock counts in steps of 2^precision s
-        "root_delay",  # in 2^-16 s: how long packets take to the reference clock and back
+        "root_delay",  # in 2^-16 s: the delay to its reference clock, the root, and back
         "root_dispersion",  # in 2^-16 s: all other errors on that way
         "reference_id",  # where the server's time is from
         "reference",  # when the server's clock was last set; 0: not known
@@ -190,8 +190,8 @@ def drift(elapsed):
 def possible_errors(header, delay, resolution, elapsed, disagreement):
     """Return what can make the offset wrong, and by how many ns (RFC 5905, appendix A.5.5.2).
 
-    The sum of all is the root distance: the root is the reference clock. The sum of the last four
-    is the dispersion of this exchange.
+    The sum of all is the root distance. The sum of the last four is the dispersion of this
+    exchange.
     """
     root_delay = abs(header.root_delay)  # some old servers send a negative one
     return {
@@ -413,7 +413,7 @@ def exchange(server, timeout, answered):
     if disagreement > SECOND // 2:  # more than a busy computer explains
         raise Failure("this computer's clock was set while the reply was on its way; try again")
     now = time.time_ns()
-    if not t1 <= t4 <= now:  # the kernel's note is wrong
+    if not t1 <= t4 <= now:  # the kernel's note is wrong, or the clock was set a little
         t4 = now
     sample = measure(address, reply, started, t1, t4, disagreement)
     kiss = kiss_of_death(sample.header)
@@ -491,13 +491,21 @@ def first_answer(servers, args):
     return server, results
 
 
+def aged(result, now):
+    """Return a result as it is now: clocks drift on, so the older a Sample, the less it says."""
+    if isinstance(result, Failure):
+        return result
+    return result._replace(errors={**result.errors, "drift": drift(now - result.started)})
+
+
 def take_samples(servers, args):
     """Return the results that the options ask for: Samples, and Failures for lost ones."""
     server, results = first_answer(servers, args)
     while len(results) < args.n and not isinstance(results[-1], KissOfDeath):
         time.sleep(args.i)
         attempt(server, args, results)
-    return results
+    now = time.perf_counter_ns()
+    return [aged(result, now) for result in results]
 
 
 def contradict(sample, other):
@@ -519,9 +527,6 @@ def choose(results):
     samples = [result for result in results if isinstance(result, Sample)]
     if not samples:
         return None
-    now = time.perf_counter_ns()
-    for sample in samples:  # the clocks drift on: the older a sample, the less it says
-        sample.errors["drift"] = drift(now - sample.started)
     best = min(samples, key=root_distance)
     if any(contradict(best, sample) for sample in samples):
         raise Failure("the samples contradict each other: was one of the clocks set meanwhile?")
