@@ -183,7 +183,10 @@ Sample = collections.namedtuple(
 
 
 def drift(elapsed):
-    """Return how far clocks drift apart in elapsed ns: 15 parts in a million (RFC 5905's PHI)."""
+    """Return how far clocks drift apart in elapsed ns.
+
+    RFC 5905 assumes 15 parts in a million (section 7.2: PHI).
+    """
     return math.ceil(elapsed * 15 / 1_000_000)
 
 
@@ -675,8 +678,7 @@ def arithmetic(sample):
     """Return the four times, drawn between the two clocks, and the formulas with numbers put in."""
     (date1, t1, _), (date2, t2, _) = utc(sample.t1).split(), utc(sample.t2).split()
     t3, t4 = utc(sample.t3).split()[1], utc(sample.t4).split()[1]
-    difference = (sample.t4 - sample.t1) - (sample.t3 - sample.t2)
-    clamped = ", one step of this clock" if sample.delay > difference else ""
+    clamped = ", one step of this clock" if sample.delay == sample.errors["resolution"] else ""
     errors = "\n".join(f"  {seconds(ns):>20} s  {name}" for name, ns in sample.errors.items())
     return f"""\
                      T2 = {t2}     T3 = {t3}

@@ -101,7 +101,8 @@ for name in {names}:
         (
             SEND,
             "PermissionError(1, 'Operation not permitted')",
-            "cannot reach it: Operation not permitted; check the network and this computer's fire",
+            "cannot reach it: Operation not permitted; check the network"
+            " and this computer's firewall\n",
         ),
         (
             RECEIVE,
@@ -697,7 +698,7 @@ real = socket.socket.recvmsg
 def recvmsg(self, *args, **kw):
     packet, [(level, kind, note)], flags, address = real(self, *args, **kw)
     time.sleep(0.3)  # as if this process had been kept waiting after the packet arrived
-    return packet, [(level, kind, note[:{size}])], flags, address
+    return packet, [(level, kind, note[: len(note) - {cut_off}])], flags, address
 socket.socket.recvmsg = recvmsg
 """
 
@@ -705,16 +706,16 @@ socket.socket.recvmsg = recvmsg
 @linux_only
 def test_the_kernels_receive_timestamp_is_the_one_that_counts_unless_it_is_cut_off(fake_server):
     server = fake_server()
-    result = patched_client(LATE.format(size=16), "--json", server.host, server.port)
+    result = patched_client(LATE.format(cut_off=0), "--json", server.host, server.port)
     assert json.loads(result.stdout)["delay"] < 0.3
-    result = patched_client(LATE.format(size=15), "--json", server.host, server.port)
+    result = patched_client(LATE.format(cut_off=1), "--json", server.host, server.port)
     assert json.loads(result.stdout)["delay"] > 0.3
 
 
 @linux_only
 def test_the_kernel_is_asked_by_number_for_two_longs_whatever_names_python_has(fake_server):
     server = fake_server()
-    patch = "socket.SO_TIMESTAMPNS = 64" + LATE.format(size=16)
+    patch = "socket.SO_TIMESTAMPNS = 64" + LATE.format(cut_off=0)
     assert (
         json.loads(patched_client(patch, "--json", server.host, server.port).stdout)["delay"] < 0.3
     )

@@ -39,8 +39,7 @@ def decimal(ns, sign=""):
 # ---- One exchange of which all four times are known
 
 # This computer's clock shows T1 when the request leaves, and T4 is what the kernel notes: both
-# are fixed here,
-# so that each figure can be worked out.
+# are fixed here, so that each figure can be worked out.
 T1 = 1_795_000_000_123_456_789
 T4 = T1 + 7_000_000
 KNOWN_CLOCKS = f"""
