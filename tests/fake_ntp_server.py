@@ -9,7 +9,7 @@ With a COMMAND it runs it with its host and port added at the end, as xargs woul
 serves until Ctrl-C.
 
     tests/fake_ntp_server.py --offset 3600 ./ntp_client.py
-    tests/fake_ntp_server.py netcat -q 1 -u < packet.binary | xxd -g 4
+    tests/fake_ntp_server.py netcat -w 1 -u < packet.binary | xxd -g 4
 
 The command gets this program's stdin (in a "while read" loop, say < /dev/null). Exit status: the
 command's; 126 it could not be started, 127 there is no such command; 1 the port could not be had.
@@ -49,14 +49,16 @@ def timestamp(unix_ns):
 def reply_to(request, offset=0, **changes):
     """Return the 48 bytes of an honest reply, but for these changes; its clock is offset ns ahead.
 
-    changes: any of the fields below, as they go on the wire (timestamps as 64-bit integers).
+    It repeats the request's version and poll, as real servers do (RFC 5905, figure 31). changes:
+    any of the fields below, as they go on the wire (timestamps as 64-bit integers).
     """
+    first_byte, _, poll = struct.unpack_from(">BBb", request.data)
     fields = {  # in the order of the header
         "leap": 0,
-        "version": 4,
+        "version": first_byte >> 3 & 0b111,
         "mode": 4,
         "stratum": 2,
-        "poll": 6,
+        "poll": poll,
         "precision": -20,
         "root_delay": 66,  # 1 ms and 2 ms, in units of 2**-16 s
         "root_dispersion": 131,
@@ -82,7 +84,8 @@ def honest(request, offset=0):
 Way = collections.namedtuple("Way", "loss delay jitter", defaults=(0, 0, 0))
 Way.__doc__ = """One direction of a network.
 
-loss: the chance that it loses a packet. delay: in s, to which chance adds jitter s at most.
+loss: the chance that it loses a packet. delay: in s, to which chance adds more: jitter s in the
+mean, distributed exponentially, as in a queue.
 """
 PERFECT = Way()
 
@@ -99,7 +102,7 @@ def network(server, seed, there=PERFECT, back=PERFECT):
             far_end.settimeout(2)
             far_end.connect(server)
             lost = [chance.random() < way.loss for way in (there, back)]
-            late = [way.delay + chance.random() * way.jitter for way in (there, back)]
+            late = [way.delay + way.jitter * chance.expovariate(1) for way in (there, back)]
             if lost[0]:
                 return
             time.sleep(late[0])
@@ -197,6 +200,9 @@ def run(command, answered):
         process = subprocess.Popen(command, stdin=stdin, bufsize=0)
     except OSError as error:
         reason = f"cannot run {command[0]!a}: {error.strerror}"
+        if isinstance(error, FileNotFoundError) and os.path.exists(command[0]):
+            in_this_folder = f"./{command[0]}"
+            reason += f"; a program in this folder is called {in_this_folder!a:.100}"
         print(f"fake_ntp_server.py: error: {reason}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
     running.append(process)

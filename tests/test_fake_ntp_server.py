@@ -75,6 +75,9 @@ def test_a_command_that_cannot_be_run_is_one_clear_line(tmp_path):
         result.stderr
         == "fake_ntp_server.py: error: cannot run 'no-such-command': No such file or directory\n"
     )
+    assert run(SERVER, "ntp_client.py").stderr.endswith(
+        ": No such file or directory; a program in this folder is called './ntp_client.py'\n"
+    )
     result = run(SERVER, tmp_path)
     assert result.returncode == 126
     assert result.stderr.endswith(": Permission denied\n")
@@ -148,6 +151,16 @@ def test_netcat_gets_a_reply_to_the_request_in_packet_binary(netcat):
     assert (reply.returncode, reply.stderr) == (0, b"")
     assert len(reply.stdout) == 48
     assert reply.stdout[:2] == b"\x24\x02"
+
+
+@pytest.mark.parametrize(("version", "poll"), [(4, 0), (3, 6), (1, -3)])
+def test_it_repeats_the_requests_version_and_poll_as_real_servers_do(version, poll):
+    with FakeServer() as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(30)
+        sock.connect((server.host, server.port))
+        sock.send(bytes([version << 3 | 3, 0, poll % 256]) + bytes(45))
+        reply = sock.recv(100)
+    assert (reply[0], reply[2]) == (version << 3 | 4, poll % 256)
 
 
 # ---- As a fixture
