@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import signal
 import struct
 import subprocess
 import sys
 
 import pytest
 
-from conftest import ENVIRONMENT, FULL, TOP, assert_one_error_line, needs_full, run, started
+from conftest import ENVIRONMENT, TOP, assert_one_error_line, run
 
 resource = pytest.importorskip("resource", reason="the tests are for Linux and macOS")
 
@@ -20,8 +19,8 @@ def basics(*arguments, **options):
     return run("basics.py", *arguments, **options)
 
 
-def assert_error(result, status, *words):
-    assert_one_error_line(result, status, *words, script="basics.py")
+def assert_error(result, *words):
+    assert_one_error_line(result, 1, *words, script="basics.py")
 
 
 def test_it_prints_the_arguments_one_at_a_time_then_joined_then_the_record():
@@ -33,11 +32,12 @@ def test_it_prints_the_arguments_one_at_a_time_then_joined_then_the_record():
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 65535, 65536])
 def test_each_width_wraps_where_it_must(count):
     lines = basics("x", count).stdout.splitlines()
-    assert lines[3:7] == [
+    assert lines[3:] == [
         f"8: {count % 256}",
         f"16: {count % 65536}",
         f"32: {count}",
         f"64: {count}",
+        "sanity check: passed",
     ]
 
 
@@ -49,77 +49,72 @@ def test_an_integer_is_what_int_says_it_is(text):
 @pytest.mark.parametrize("arguments", [(), ("one",), ("one", "2", "three")])
 def test_other_than_two_arguments_brings_a_usage_line_and_nothing_on_stdout(arguments):
     result = basics(*arguments)
-    assert (result.returncode, result.stdout, result.stderr) == (
-        2,
-        "",
-        "usage: basics.py ARGUMENT1 ARGUMENT2\n",
-    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "usage: basics.py ARGUMENT1 ARGUMENT2\n"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["five", "5.0", "", "0x10", "\x1b[31m", "\udcff", "\xe9" * 5000],
+    ["five", "5.0", "", "0x10", "\x1b[31m", "\udcff", "\xe9" * 5000, "9" * 100_000],
     ids=lambda text: ascii(text)[:20],
 )
 def test_what_is_not_an_integer_is_refused_after_both_arguments_were_printed(text):
     result = basics("one", text)
-    assert_error(result, 2, f"not an integer: {ascii(text)[:50]}")
+    if text.startswith("9") and "not an integer" not in result.stderr:
+        assert_error(result, "records 1 to 65536")  # a Python without a limit of 4,300 digits
+        return
+    assert_error(result, f"not an integer: {ascii(text)[:50]}")
     assert len(result.stderr) < 200
-    assert result.stdout == f"one\n{text}\n"
+    assert result.stdout.startswith("one\n")
+    assert len(result.stdout.splitlines()) == 2
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "-" + "9" * 4000], ids=len)
-def test_there_is_no_record_before_the_first(count):
-    assert_error(basics("x", count), 2, "records count from 1")
+COUNTS = ["0", "-1", "-" + "9" * 4000, "65537", str(2**58), str(2**63), "9" * 4000]
 
 
-@pytest.mark.parametrize("count", ["65537", str(2**58), str(2**63), "9" * 4000], ids=len)
-def test_there_is_no_record_after_the_last(count):
+@pytest.mark.parametrize("count", COUNTS, ids=lambda count: count[:20])
+def test_there_is_no_record_before_the_first_or_after_the_last(count):
     result = basics("x", count)
-    assert_error(result, 1, "sample_data_file.dat has only 65536 records")
+    assert_error(result, "sample_data_file.dat has records 1 to 65536")
     assert result.stdout == f"x\n{count}\nx{count}\n"
-
-
-def test_a_number_too_long_for_pythons_int_is_one_clear_line():
-    result = basics("x", "9" * 100_000)
-    assert result.stderr.count("\n") == 1
-    assert len(result.stderr) < 200
-    assert result.returncode in (1, 2)  # 2 where int() has its limit of 4,300 digits
 
 
 def test_a_missing_data_file_is_named(tmp_path):
     result = basics("x", "5", cwd=tmp_path)
-    assert_error(result, 1, "cannot read sample_data_file.dat here: No such file")
+    assert_error(result, "cannot read the records in this folder: ", "No such file", f"'{DATA}'")
     assert result.stdout == "x\n5\nx5\n"
 
 
 def test_a_folder_in_its_place_is_an_error(tmp_path):
     (tmp_path / DATA).mkdir()
-    assert_error(basics("x", "5", cwd=tmp_path), 1, DATA, "directory")
+    assert_error(basics("x", "5", cwd=tmp_path), DATA, "directory")
 
 
 def test_an_unreadable_data_file_is_an_error(tmp_path):
     (tmp_path / DATA).write_bytes(bytes(16))
     (tmp_path / DATA).chmod(0)
-    command = [sys.executable, TOP / "basics.py", "x", "1"]
+    shutil.copy(TOP / "basics.py", tmp_path)  # the clone itself may be in a folder that is closed
+    command = [sys.executable, "basics.py", "x", "1"]
     if os.geteuid() == 0:  # root may read everything, unless it gives that up
         if not shutil.which("setpriv"):
-            pytest.skip("root can read every file, and setpriv (util-linux) is missing")
+            pytest.skip(
+                "root can read every file, and setpriv (Debian package util-linux) is missing"
+            )
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
     result = subprocess.run(
         command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, encoding="utf-8"
     )
-    assert_error(result, 1, DATA, "Permission denied")
+    assert_error(result, DATA, "Permission denied")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "only 0 records"), (bytes(8), "only 0 records"), (bytes(24), "only 1 records")],
+    [(b"", "records 1 to 0"), (bytes(8), "records 1 to 0"), (bytes(24), "records 1 to 1")],
     ids=["empty", "half a record", "one and a half"],
 )
 def test_a_record_that_is_cut_off_is_not_there(tmp_path, content, words):
     (tmp_path / DATA).write_bytes(content)
-    assert_error(basics("x", "2", cwd=tmp_path), 1, words)
+    assert_error(basics("x", "2", cwd=tmp_path), words)
 
 
 def test_half_a_record_at_the_end_does_not_hide_those_before_it(tmp_path):
@@ -130,7 +125,7 @@ def test_half_a_record_at_the_end_does_not_hide_those_before_it(tmp_path):
 def test_the_wrong_byte_order_fails_the_sanity_check_and_shows_the_record(tmp_path):
     (tmp_path / DATA).write_bytes(struct.pack("<BxHIQ", 1, 1, 1, 1))
     result = basics("x", "1", cwd=tmp_path)
-    assert_error(result, 1, "sanity check failed for record 1: the wrong byte order?")
+    assert_error(result, "sanity check failed for record 1: the wrong byte order?")
     assert result.stdout.splitlines()[3:] == [
         "8: 1",
         "16: 256",
@@ -144,7 +139,7 @@ def test_one_damaged_byte_in_any_value_fails_the_sanity_check(tmp_path, byte):
     record = bytearray((TOP / DATA).read_bytes()[:16])
     record[byte] ^= 0x40
     (tmp_path / DATA).write_bytes(record)
-    assert_error(basics("x", "1", cwd=tmp_path), 1, "sanity check failed")
+    assert_error(basics("x", "1", cwd=tmp_path), "sanity check failed")
 
 
 def test_record_one_thousand_million_of_a_16_gb_file_is_read_without_reading_the_rest(tmp_path):
@@ -152,83 +147,26 @@ def test_record_one_thousand_million_of_a_16_gb_file_is_read_without_reading_the
     with (tmp_path / DATA).open("wb") as file:
         file.seek(16 * (count - 1))  # what is skipped takes no room on the disk
         file.write(struct.pack(">BxHIQ", count % 2**8, count % 2**16, count, count))
-    # To read the rest takes many seconds of work, however busy this computer is: 2 s are enough
-    # without.
+    # To read the rest takes many seconds of work, however busy this computer is.
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_CPU, (2, 2))}
     result = basics("x", count, cwd=tmp_path, **limit)
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "sanity check: passed")
 
 
-def test_ctrl_c_ends_it_with_status_130_and_no_traceback(tmp_path):
-    os.mkfifo(tmp_path / DATA)  # a file that cannot be opened before somebody writes to it
-    with started("basics.py", "x", "5", cwd=tmp_path) as process:
-        assert [process.stdout.readline() for _ in range(3)] == ["x\n", "5\n", "x5\n"]
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30) == ("", "")
-        assert process.returncode == 130
-
-
-def test_a_data_file_that_cannot_be_searched_is_an_error(tmp_path):
-    os.mkfifo(tmp_path / DATA)
-    with started("basics.py", "x", "5", cwd=tmp_path) as process:
-        with (tmp_path / DATA).open("wb"):
-            error = process.communicate(timeout=30)[1]
-        assert process.returncode == 1
-    assert "cannot read sample_data_file.dat here: File or stream is not seekable" in error
-
-
 @pytest.mark.parametrize(
     "locale",
-    [{}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "0", "LC_ALL": "C"}],
+    [
+        {},
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
+    ],
     ids=["UTF-8", "ASCII output", "C"],
 )
-def test_arguments_that_are_not_text_or_not_the_terminals_are_printed_as_they_are(locale):
+def test_arguments_that_are_no_text_or_not_the_terminals_are_printed_somehow(locale):
     for argument in ("\xe9", "\udcff", "\x1b[0m"):
         result = basics(argument, "5", env={**ENVIRONMENT, **locale})
         assert (result.returncode, result.stderr) == (0, "")
-        assert result.stdout.startswith(f"{argument}\n5\n{argument}5\n8: 5\n")
-
-
-@needs_full
-@pytest.mark.parametrize("arguments", [("x", "5"), ("x", "five")], ids=" ".join)
-def test_a_full_disk_is_reported(arguments):
-    with FULL.open("w") as full:
-        result = basics(*arguments, stdout=full)
-    assert_error(result, 1, "cannot write the output: No space left")
-
-
-def test_a_closed_pipe_is_reported():
-    reader, writer = os.pipe()
-    os.close(reader)
-    result = basics("x", "5", stdout=writer)
-    os.close(writer)
-    assert_error(result, 1, "cannot write", "Broken pipe")
-
-
-def test_a_closed_stdout_is_reported():
-    result = basics("x", "5", stdout=None, preexec_fn=lambda: os.close(1))
-    assert_error(result, 1, "standard output is closed")
-
-
-def test_a_closed_stderr_does_not_send_errors_to_stdout():
-    result = basics("x", "five", stderr=None, preexec_fn=lambda: os.close(2))
-    assert (result.returncode, result.stdout) == (2, "x\nfive\n")
-
-
-@needs_full
-@pytest.mark.parametrize(
-    "buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"]
-)
-def test_a_full_stderr_leaves_the_exit_status(buffering):
-    environment = {**ENVIRONMENT, **buffering}
-    with FULL.open("w") as full:
-        assert basics("x", "five", stderr=full, env=environment).returncode == 2
-        assert basics("x", stderr=full, env=environment).returncode == 2
-        assert basics("x", "5", stdout=full, stderr=full, env=environment).returncode == 1
-        assert (
-            basics("x", "5", stderr=full, stdout=None, preexec_fn=lambda: os.close(1)).returncode
-            == 1
-        )
+        assert result.stdout.endswith("5\n8: 5\n16: 5\n32: 5\n64: 5\nsanity check: passed\n")
 
 
 def test_both_data_files_are_what_make_sample_data_writes(tmp_path):
