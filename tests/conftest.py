@@ -24,7 +24,7 @@ FULL = pathlib.Path("/dev/full")
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("PYTHON", "LC_", "LANG", "PYTEST"))
+    if not name.startswith(("PYTHON", "LC_", "LANG", "PYTEST", "FORCE_COLOR", "CDPATH"))
 }
 ENVIRONMENT["LC_ALL"] = "C.UTF-8"
 
@@ -155,8 +155,9 @@ def resolves_to(*addresses):
     """Return a patch for patched_client(): every name has these addresses, and nobody is asked."""
     return f"""
 def found(name, port, *others, **more):
+    families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in {addresses!r}]
     kind = socket.SOCK_DGRAM
-    return [(socket.AF_INET, kind, 17, "", (address, int(port))) for address in {addresses!r}]
+    return [(f, kind, 17, "", (a, int(port))) for f, a in zip(families, {addresses!r})]
 socket.getaddrinfo = found
 """
 

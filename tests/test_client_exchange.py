@@ -5,6 +5,7 @@ believes.
 import json
 import os
 import random
+import re
 import signal
 import socket
 import threading
@@ -50,7 +51,7 @@ def test_ipv6_works_as_ipv4_does(fake_server, options):
     server = fake_server(host="::1")
     result = client(*options, "::1", server.port)
     assert result.returncode == 0
-    assert f"::1 (::1 port {server.port})" in result.stdout
+    assert f"Address:        ::1 port {server.port}, stratum 2\n" in result.stdout
 
 
 # ---- Servers that cannot be asked
@@ -101,8 +102,7 @@ for name in {names}:
         (
             SEND,
             "PermissionError(1, 'Operation not permitted')",
-            "cannot reach it: Operation not permitted; check the network"
-            " and this computer's firewall\n",
+            "cannot reach it: Operation not permitted; check the network and its firewalls\n",
         ),
         (
             RECEIVE,
@@ -119,6 +119,11 @@ for name in {names}:
             "OSError(113, 'No route to host')",
             "cannot reach it: No route to host",
         ),
+        (
+            RECEIVE,
+            "PermissionError(13, 'Permission denied')",
+            "cannot reach it: Permission denied; check the network and its firewalls\n",
+        ),
     ],
     ids=[
         "no network",
@@ -128,6 +133,7 @@ for name in {names}:
         "refused",
         "reset on Windows",
         "no route",
+        "a router's ICMPv6",
     ],
 )
 def test_what_keeps_a_packet_from_its_way_is_one_clear_line(names, error, words):
@@ -158,7 +164,9 @@ def test_when_one_address_of_a_name_gives_no_time_the_next_is_asked(fake_server)
     assert_one_error_line(
         result, 0, f"127.0.0.2 port {good.port}: its clock is not synchronized (stratum 16)"
     )
-    assert f"two.example (127.0.0.1 port {good.port})" in result.stdout
+    assert (
+        f"Server:         two.example\nAddress:        127.0.0.1 port {good.port}," in result.stdout
+    )
     assert (len(bad.requests), len(good.requests)) == (1, 1)
 
 
@@ -172,7 +180,7 @@ def test_when_the_first_address_gives_the_time_no_other_is_asked(fake_server):
 
 
 @linux_only
-def test_the_run_fails_with_a_line_for_each_address_when_all_have_failed(fake_server):
+def test_the_run_fails_with_a_line_for_each_address_when_all_have_refused(fake_server):
     first = fake_server(changed(leap=3))
     fake_server(changed(version=7), host="127.0.0.2", port=first.port)
     result = patched_client(TWO_ADDRESSES, "two.example", first.port)
@@ -180,6 +188,7 @@ def test_the_run_fails_with_a_line_for_each_address_when_all_have_failed(fake_se
     assert (result.returncode, result.stdout, len(lines)) == (1, "", 2)
     assert f"127.0.0.2 port {first.port}: it answers in NTP version 7" in lines[0]
     assert f"127.0.0.1 port {first.port}: its clock is not synchronized" in lines[1]
+    assert len(first.requests) == 1
 
 
 def test_an_address_that_is_listed_twice_is_asked_once(fake_server):
@@ -189,18 +198,34 @@ def test_an_address_that_is_listed_twice_is_asked_once(fake_server):
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("addresses", [["0.0.0.0"], ["::"], ["::", "0.0.0.0"]], ids=" and ".join)
+def test_a_name_that_the_network_blocks_is_not_this_computers_own_server(fake_server, addresses):
+    server = fake_server()
+    result = patched_client(resolves_to(*addresses), "two.example", server.port)
+    assert_one_error_line(result, 1, "'two.example' is blocked here")
+    assert server.requests == []
+
+
+def test_an_address_is_asked_even_if_another_one_of_the_name_is_blocked(fake_server):
+    server = fake_server()
+    result = patched_client(resolves_to("0.0.0.0", "127.0.0.1"), "two.example", server.port)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 # ---- Networks that lose packets
 
-# A clock that jumps to the end of each wait, so that a long one takes no time; each request is
+# A clock that jumps to the end of each wait, so that a long one takes no time; what happens is
 # told on stdout.
 NO_ANSWER_AND_NO_WAITING = """
 clock, waits = [0], [None]
+def connect(self, address):
+    print("asks", address[0], end=" ")
 def send(self, *args, **kw):
-    print(f"asks at {clock[0] / 1e9:.3f} s", flush=True)
+    print(f"at {clock[0]:.3f} s", flush=True)
 def settimeout(self, value):
     waits[0] = value
 def receive(self, *args, **kw):
-    clock[0] += round(waits[0] * 10**9)
+    clock[0] += waits[0]
     if waits[0] > 0.5:
         print("waits for more than half a second at once", flush=True)
     raise socket.timeout
@@ -209,12 +234,12 @@ for name in ("send", "sendto", "sendmsg"):
 for name in ("recv", "recvfrom", "recvmsg"):
     setattr(socket.socket, name, receive)
 socket.socket.settimeout = settimeout
-time.perf_counter_ns = lambda: clock[0]
-time.monotonic_ns = lambda: clock[0]
-time.time_ns = lambda: 1_700_000_000 * 10**9 + clock[0]
+socket.socket.connect = connect
+time.monotonic = lambda: clock[0]
+time.sleep = lambda pause: clock.append(clock.pop() + pause)
 really_exit = os._exit
 def leave(status):
-    print(f"gives up at {clock[0] / 1e9:.3f} s", flush=True)
+    print(f"gives up at {clock[0]:.3f} s", flush=True)
     really_exit(status)
 os._exit = leave
 """
@@ -223,21 +248,63 @@ os._exit = leave
 @pytest.mark.parametrize(
     ("options", "asks", "gives_up"),
     [
-        ([], [0, 1, 3], 5),
-        (["-t", "20"], [0, 1, 3, 7, 15], 20),
+        ([], [0, 2, 4], 6),
+        (["-t", "20"], [0, 20 / 3, 40 / 3], 20),
         (["-t", "0.7"], [0], 0.7),
-        (["-t", "1.5"], [0, 1], 1.5),
+        (["-t", "2"], [0], 2),
+        (["-t", "3.5"], [0, 2], 3.5),
+        (["-n", "100"], [0, 2, 4], 6),
     ],
-    ids=["5 s by default", "20 s", "0.7 s", "1.5 s"],
+    ids=["6 s by default", "20 s", "0.7 s", "2 s", "3.5 s", "many samples"],
 )
-def test_it_asks_again_after_1_s_then_2_s_then_4_s_while_the_timeout_lasts(options, asks, gives_up):
+def test_it_asks_again_after_2_s_or_a_third_of_the_timeout_and_gives_up_in_the_end(
+    options, asks, gives_up
+):
     result = patched_client(NO_ANSWER_AND_NO_WAITING, *options, "127.0.0.1", 123)
-    expected = [f"asks at {when:.3f} s" for when in asks] + [f"gives up at {gives_up:.3f} s"]
-    assert result.stdout.splitlines() == expected
-    assert_one_error_line(result, 1, f"no reply within {gives_up:g} s")
+    expected = [f"asks 127.0.0.1 at {when:.3f} s" for when in asks]
+    assert result.stdout.splitlines() == [*expected, f"gives up at {gives_up:.3f} s"]
+    assert_one_error_line(result, 1, f"127.0.0.1 port 123: no reply within {gives_up:g} s")
 
 
-def test_a_lost_packet_costs_a_second_and_no_sample(fake_server):
+V4, V6 = [f"192.0.2.{n}" for n in range(1, 5)], [f"2001:db8::{n}" for n in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "asked"),
+    [
+        (V4[:2], [V4[0], V4[1], V4[0]]),
+        (V4, V4[:3]),
+        (V6[:3] + V4[:3], [V6[0], V4[0], V6[1]]),
+        (V4[:1] + V6[:3], [V4[0], V6[0], V6[1]]),
+        (V6[:1] + V4[:2], [V6[0], V4[0], V4[1]]),
+    ],
+    ids=["two", "four", "IPv6 first", "one IPv4", "one IPv6"],
+)
+def test_silent_addresses_take_turns_and_so_do_ipv6_and_ipv4(addresses, asked):
+    patch = NO_ANSWER_AND_NO_WAITING + resolves_to(*addresses)
+    result = patched_client(patch, "many.example")
+    assert re.findall(r"asks (\S+) at", result.stdout) == asked
+    assert_one_error_line(result, 1, "no reply within 6 s (does a firewall block this UDP port?)\n")
+    for address in addresses:
+        assert (f"{address} port 123" in result.stderr) == (address in asked)
+
+
+@linux_only
+def test_an_address_that_refuses_is_not_asked_again_when_the_turn_of_a_silent_one_comes(
+    fake_server,
+):
+    def late(request):
+        return honest(request) if len(silent_at_first.requests) > 1 else []
+
+    silent_at_first = fake_server(late, host="127.0.0.2")
+    bad = fake_server(changed(leap=3), port=silent_at_first.port)
+    result = patched_client(TWO_ADDRESSES, "two.example", bad.port)
+    assert_one_error_line(result, 0, f"127.0.0.1 port {bad.port}: its clock is not synchronized")
+    assert "127.0.0.2" in result.stdout
+    assert (len(silent_at_first.requests), len(bad.requests)) == (2, 1)
+
+
+def test_a_lost_packet_costs_two_seconds_and_no_sample(fake_server):
     server = fake_server(
         lambda request: honest(request) if len(server.requests) > 1 else silent(request)
     )
@@ -245,23 +312,9 @@ def test_a_lost_packet_costs_a_second_and_no_sample(fake_server):
     assert (result.returncode, result.stderr) == (0, "")
     first, second = server.requests
     assert first.data[40:] != second.data[40:]  # random bits of its own
-    assert second.arrived - first.arrived >= 0.9 * SECOND
-    assert json.loads(result.stdout)["delay"] < 0.9  # a T1 of its own
-
-
-def test_the_late_answer_to_the_first_request_counts(fake_server):
-    def late(request):
-        first = server.requests[0]
-        return (
-            [reply_to(first, transmit=timestamp(first.arrived))] if len(server.requests) > 1 else []
-        )
-
-    server = fake_server(late)
-    result = client("--json", server.host, server.port)
-    assert (result.returncode, result.stderr) == (0, "")
-    shown = json.loads(result.stdout)
-    assert shown["delay"] > 0.9  # from the first request on
-    assert abs(shown["offset"]) < shown["root_distance"]
+    assert second.client != first.client  # and a port of its own
+    assert second.arrived - first.arrived >= 1.9 * SECOND
+    assert json.loads(result.stdout)["delay"] < 1.9  # a T1 of its own
 
 
 def test_through_a_network_that_loses_packets_the_time_is_had(fake_server):
@@ -270,7 +323,7 @@ def test_through_a_network_that_loses_packets_the_time_is_had(fake_server):
     near_end = fake_server(
         network((far_end.host, far_end.port), 1, lossy, lossy)
     )  # 1: it loses the first request
-    result = client("--json", "-t", 20, near_end.host, near_end.port)
+    result = client("--json", "-t", 6, near_end.host, near_end.port)
     assert (result.returncode, result.stderr) == (0, "")
     shown = json.loads(result.stdout)
     assert abs(shown["offset"]) < shown["root_distance"]
@@ -289,55 +342,41 @@ def test_on_a_terminal_one_sees_that_it_waits(fake_server):
     shown = os.read(ours, 1000).decode()
     os.close(ours)
     assert result.returncode == 0
-    assert shown == "ntp_client.py: no reply from 127.0.0.1 yet: asking again\r\n"
+    where = f"127.0.0.1 port {server.port}"
+    assert shown == f"ntp_client.py: no reply from {where} yet: still asking\r\n"
 
 
 # ---- What is ignored while it waits
 
 NOT_THE_ANSWER = {
-    "nothing at all": (lambda request: b"", "too short"),
-    "half a reply": (lambda request: reply_to(request)[:47], "too short"),
-    "its own request": (lambda request: request.data, "not in mode 4 (server)"),
-    "a broadcast": (lambda request: reply_to(request, mode=5), "not in mode 4 (server)"),
-    "a symmetric passive reply": (
-        lambda request: reply_to(request, mode=2),
-        "not in mode 4 (server)",
+    "nothing at all": lambda request: b"",
+    "half a reply": lambda request: reply_to(request)[:47],
+    "its own request": lambda request: request.data,
+    "a broadcast": lambda request: reply_to(request, mode=5),
+    "a symmetric passive reply": lambda request: reply_to(request, mode=2),
+    "a reply to nothing": lambda request: reply_to(request, originate=0),
+    "a reply to another request": lambda request: reply_to(
+        request, originate=int.from_bytes(request.data[40:], "big") ^ 1
     ),
-    "a reply to nothing": (
-        lambda request: reply_to(request, originate=0),
-        "without a request's random bits",
-    ),
-    "a reply to another request": (
-        lambda request: reply_to(request, originate=int.from_bytes(request.data[40:], "big") ^ 1),
-        "without a request's random bits",
-    ),
-    "a forged kiss-o'-death": (
-        lambda request: reply_to(request, originate=1, stratum=0, reference_id=b"DENY"),
-        "without a request's random bits",
+    "a forged kiss-o'-death": lambda request: reply_to(
+        request, originate=1, stratum=0, reference_id=b"DENY"
     ),
 }
 
 
 @pytest.mark.parametrize("what", NOT_THE_ANSWER)
 def test_it_is_ignored_and_the_genuine_reply_after_it_is_taken(ask, what):
-    forge, _ = NOT_THE_ANSWER[what]
+    forge = NOT_THE_ANSWER[what]
     result = ask(lambda request: [forge(request), forge(request), reply_to(request)], "--json")
     assert (result.returncode, result.stderr) == (0, "")
     assert abs(json.loads(result.stdout)["offset"]) < 1
 
 
 @pytest.mark.parametrize("what", NOT_THE_ANSWER)
-def test_when_nothing_else_comes_the_error_says_how_many_were_ignored_and_why(ask, what):
-    forge, why = NOT_THE_ANSWER[what]
+def test_when_nothing_else_comes_the_error_says_so_and_does_not_suspect_a_firewall(ask, what):
+    forge = NOT_THE_ANSWER[what]
     result = ask(lambda request: [b"x", forge(request), forge(request)], "-t", "0.9")
-    assert_one_error_line(
-        result,
-        1,
-        "no reply within 0.9 s (does a firewall block this UDP port?)",
-        "; packets ignored: 3 too short\n"
-        if why == "too short"
-        else f"; packets ignored: 1 too short, 2 {why}\n",
-    )
+    assert_one_error_line(result, 1, "no reply within 0.9 s (packets that answer no request: 3)\n")
 
 
 def test_a_reply_from_another_port_never_counts(ask):
@@ -359,16 +398,16 @@ def test_a_stream_of_forged_packets_neither_prolongs_the_wait_nor_keeps_it_from_
     over = threading.Event()
 
     def stream(request):
-        end = time.monotonic() + 15
+        end = time.monotonic() + 30
         while not over.wait(0.001):
             yield reply_to(request, originate=1)
             if len(server.requests) > 1 or time.monotonic() > end:
                 return
 
     server = fake_server(stream)
-    result = client("-t", "1.4", server.host, server.port)
+    result = client("-t", "2.2", server.host, server.port)
     over.set()
-    assert_one_error_line(result, 1, "no reply within 1.4 s", "packets ignored: ")
+    assert_one_error_line(result, 1, "no reply within 2.2 s", "(packets that answer no request: ")
 
 
 def test_a_flood_of_forged_packets_does_not_hide_the_genuine_reply(ask):
@@ -406,9 +445,13 @@ def test_forged_packets_that_queue_up_while_the_client_sleeps_do_not_crowd_out_t
 # ---- What is refused
 
 REFUSED = {
-    "version 0": ({"version": 0}, "it answers in NTP version 0, which does not exist"),
-    "version 5": ({"version": 5}, "it answers in NTP version 5, which does not exist"),
-    "version 7": ({"version": 7}, "it answers in NTP version 7, which does not exist"),
+    **{
+        f"version {n}": (
+            {"version": n},
+            f"it answers in NTP version {n}, and this client knows 1 to 4",
+        )
+        for n in (0, 5, 7)
+    },
     "leap indicator 3": ({"leap": 3}, "its clock is not synchronized (leap indicator 3)"),
     "chronyd without the time": (
         {"leap": 3, "stratum": 0, "reference_id": bytes(4)},
@@ -423,18 +466,18 @@ REFUSED = {
         "its clock is not synchronized (stratum 0)",
     ),
     "stratum 16": ({"stratum": 16}, "its clock is not synchronized (stratum 16)"),
-    "stratum 17": ({"stratum": 17}, "its stratum, 17, is reserved"),
-    "stratum 255": ({"stratum": 255}, "its stratum, 255, is reserved"),
+    "stratum 17": ({"stratum": 17}, "its clock is not synchronized (stratum 17)"),
+    "stratum 255": ({"stratum": 255}, "its clock is not synchronized (stratum 255)"),
     "no transmit timestamp": ({"transmit": 0}, "its transmit timestamp is missing"),
     "no receive timestamp": ({"receive": 0}, "its receive timestamp is missing"),
-    "a root delay of 32 s": ({"root_delay": 32 << 16}, "its root distance, 16.00"),
+    "a root delay of 33 s": ({"root_delay": 33 << 16}, "the root distance, 16."),
     "a root delay of -32767 s": (
         {"root_delay": -(32767 << 16) % 2**32},
-        "its root distance, 16383.50",
+        "the root distance, 1638",
     ),
-    "a root dispersion of 16 s": ({"root_dispersion": 16 << 16}, "its root distance, 16.00"),
-    "a clock that ticks every 16 s": ({"precision": 4}, "its root distance, 16.00"),
-    "a clock that ticks in aeons": ({"precision": 127}, "its root distance, 1701411834604692"),
+    "a root dispersion of 16 s": ({"root_dispersion": 16 << 16}, "the root distance, 16."),
+    "a clock that ticks every 16 s": ({"precision": 4}, "the root distance, 16."),
+    "a clock that ticks in aeons": ({"precision": 127}, "the root distance, 1701411834604692"),
 }
 
 
@@ -457,13 +500,9 @@ REFUSED_TIMES = {
         ),
         "its clock ran backwards, by 0.0",
     ),
-    "a clock that was set in the future": (
-        lambda request: reply_to(request, reference=timestamp(request.arrived + 100 * SECOND)),
-        "its clock was last set in the future (reference after transmit timestamp)",
-    ),
     "more time at the server than in all": (
         lambda request: reply_to(request, transmit=timestamp(request.arrived + 100 * SECOND)),
-        "its times cannot be right: it took longer from T2 to T3 than from T1 to T4",
+        "T2 to T3 took longer than T1 to T4 (or this computer's clock was set)",
     ),
 }
 
@@ -513,6 +552,8 @@ BELIEVED = {
     "the greatest poll": {"poll": 127},
     "the least poll": {"poll": -128},
     "no reference timestamp, from ntpd-rs or Pi-hole": {"reference": 0},
+    "a reference timestamp in the future, from ntpd in orphan mode": {"reference": 2**64 - 1},
+    "a reference timestamp in Unix seconds": {"reference": int(time.time()) << 32},
     "a negative root delay of version 3": {"root_delay": -66 % 2**32, "version": 3},
 }
 
@@ -529,18 +570,10 @@ def test_the_size_of_a_negative_root_delay_counts(ask):
     assert 1 < json.loads(result.stdout)["root_distance"] < 2
 
 
-@pytest.mark.parametrize("what", ["transmit", "reference"])
-def test_random_bits_below_the_servers_precision_are_believed(ask, what):
+def test_random_bits_below_the_servers_precision_are_believed(ask):
     def coarse(request):  # a clock that ticks 4 times a second
-        earlier, later = request.arrived - SECOND // 10, request.arrived + SECOND // 10
-        when = (
-            {"transmit": earlier}
-            if what == "transmit"
-            else {"reference": later, "transmit": request.arrived}
-        )
-        return [
-            reply_to(request, precision=-2, **{name: timestamp(ns) for name, ns in when.items()})
-        ]
+        earlier = request.arrived - SECOND // 10
+        return [reply_to(request, precision=-2, transmit=timestamp(earlier))]
 
     result = ask(coarse, "--json")
     assert (result.returncode, result.stderr) == (0, "")
@@ -548,15 +581,14 @@ def test_random_bits_below_the_servers_precision_are_believed(ask, what):
     assert abs(shown["offset"]) < shown["root_distance"]
 
 
-def test_a_delay_that_is_negative_by_less_than_the_clocks_can_tell_is_believed_and_shown_as_a_tick(
-    ask,
-):
-    def coarse(request):  # a clock that ticks once in 16 s / 2, and ticked in between
+def test_a_delay_that_clocks_of_large_steps_make_negative_is_believed_and_reported_as_0(ask):
+    def coarse(request):  # a clock that ticks once in 8 s, and ticked in between
         return [reply_to(request, precision=3, transmit=timestamp(request.arrived + 5 * SECOND))]
 
     shown = json.loads(ask(coarse, "--json").stdout)
-    assert 0 < shown["delay"] < 0.1
+    assert -5 <= shown["delay"] < 0
     assert abs(shown["offset"]) < shown["root_distance"]
+    assert "\nDelay:          0.000000000 s: " in ask(coarse).stdout
 
 
 @pytest.mark.parametrize("size", [4, 20, 72, 9000])
@@ -602,34 +634,36 @@ for name in ("send", "sendto", "sendmsg"):
     setattr(socket.socket, name, sending(getattr(socket.socket, name)))
 """
 CLOCK_STEPS = (
-    WHEN_SENT + "real = time.time_ns; time.time_ns = lambda: real() + ({step} if sent else 0)"
+    WHEN_SENT
+    + "socket.socket.setsockopt = lambda *_: None  # so that the kernel's clock is not asked\n"
+    "real = time.time_ns; time.time_ns = lambda: real() + ({step} if sent else 0)"
 )
 
 
-@pytest.mark.parametrize("step", [3600 * SECOND, -3600 * SECOND, SECOND, -SECOND])
-def test_a_clock_that_is_set_while_the_reply_is_on_its_way_gives_no_result(fake_server, step):
+@pytest.mark.parametrize("step", [-3600 * SECOND, -SECOND])
+def test_a_clock_that_is_set_back_while_the_reply_is_on_its_way_gives_no_result(fake_server, step):
     server = fake_server()
     result = patched_client(CLOCK_STEPS.format(step=step), server.host, server.port)
-    assert_one_error_line(
-        result, 1, "this computer's clock was set while the reply was on its way; try again\n"
-    )
+    assert_one_error_line(result, 1, "(or this computer's clock was set)")
 
 
-@pytest.mark.parametrize("step", [200_000, -200_000, 5_000_000, -5_000_000])
-def test_a_step_that_an_interruption_could_explain_is_in_the_root_distance(fake_server, step):
-    def exact_but_slow(request):  # so slow that a step back does not make the delay negative
-        reply = reply_to(request, root_delay=0, root_dispersion=0, precision=-30)
-        time.sleep(0.01)
-        return [reply]
-
-    server = fake_server(exact_but_slow)
-    shown = json.loads(
-        patched_client(CLOCK_STEPS.format(step=step), "--json", server.host, server.port).stdout
-    )
-    assert shown["root_distance"] > shown["delay"] / 2 + 0.95 * abs(step) / SECOND
+def test_a_clock_that_is_set_forward_by_an_hour_meanwhile_gives_no_result(fake_server):
+    server = fake_server()
+    result = patched_client(CLOCK_STEPS.format(step=3600 * SECOND), server.host, server.port)
+    assert_one_error_line(result, 1, "the root distance, 1", "is not below 16 s")
 
 
-def test_a_process_that_is_interrupted_while_it_reads_the_clocks_does_not_take_that_for_a_step(
+@pytest.mark.parametrize("step", [200_000, 5_000_000, SECOND])
+def test_the_result_holds_for_a_clock_that_is_set_forward_a_little(fake_server, step):
+    server = fake_server(changed(root_delay=0, root_dispersion=0))
+    result = patched_client(CLOCK_STEPS.format(step=step), "--json", server.host, server.port)
+    shown = json.loads(result.stdout)
+    assert shown["delay"] > step / SECOND
+    for truth in (0, -step / SECOND):  # before, and after
+        assert abs(shown["offset"] - truth) <= shown["root_distance"]
+
+
+def test_a_process_that_is_interrupted_while_it_reads_the_clock_only_sees_a_longer_delay(
     fake_server,
 ):
     server = fake_server()
@@ -640,15 +674,15 @@ def test_a_process_that_is_interrupted_while_it_reads_the_clocks_does_not_take_t
 
 WINDOWS_CLOCKS = """
 sys.platform = "win32"
-real, ticks = time.time_ns, time.monotonic_ns
-time.time_ns = lambda: real() // 500_000 * 500_000
-time.monotonic_ns = lambda: ticks() // 15_625_000 * 15_625_000
-time.monotonic = lambda: time.monotonic_ns() / 10**9
+real, ticks = time.time_ns, time.monotonic
+time.time_ns = lambda: real() // 15_625_000 * 15_625_000
+time.monotonic = lambda: ticks() // 0.015625 * 0.015625
+time.get_clock_info = lambda name: type("Info", (), dict(resolution=0.015625))
 """
 
 
 @pytest.mark.parametrize("delay", [0.002, 0.02, 0.05])
-def test_the_slow_ticks_of_windows_are_not_taken_for_a_clock_that_was_set(fake_server, delay):
+def test_the_slow_ticks_of_windows_are_in_the_root_distance(fake_server, delay):
     def slow(request):
         reply = reply_to(request)
         time.sleep(delay)
@@ -658,8 +692,8 @@ def test_the_slow_ticks_of_windows_are_not_taken_for_a_clock_that_was_set(fake_s
     result = patched_client(WINDOWS_CLOCKS, "--json", "-n", 4, "-i", 0, server.host, server.port)
     assert (result.returncode, result.stderr) == (0, "")
     assert len(server.requests) == 4
-    shown = json.loads(result.stdout)
-    assert abs(shown["offset"]) < shown["root_distance"]
+    for shown in map(json.loads, result.stdout.splitlines()):
+        assert abs(shown["offset"]) < shown["root_distance"]
 
 
 # ---- The kernel's receive timestamp

@@ -1,11 +1,16 @@
 """The client's arithmetic, and what holds of it for every input.
 
 All tests that import the client are here. They use what the arithmetic consists of, and what makes
-text of it: to_unix_ns, measure, refusal, root_distance; utc, seconds, printable, dissect,
-arithmetic, report and as_json.
+text of it.
 """
 
+import contextlib
 import datetime
+import json
+import socket
+import time
+from fractions import Fraction
+from unittest import mock
 
 import pytest
 
@@ -14,7 +19,7 @@ from conftest import SECOND
 from fake_ntp_server import HEADER, timestamp
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed; tests/run installs it")
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 FIRST, LAST = (
@@ -22,7 +27,24 @@ FIRST, LAST = (
     ntp_client.to_unix_ns((1 << 63) - 1) - 1,
 )  # 1968 and 2104
 unix_times = st.integers(FIRST, LAST)
-stamps = st.integers(0, 2**64 - 1)
+SERVER = ntp_client.Server(socket.AF_INET, ("127.0.0.1", 123), "127.0.0.1 port 123")
+
+
+def exchange(reply, t1, t4):
+    """Return what the client's exchange() does when this reply arrives, at these times."""
+    with mock.patch.object(time, "time_ns", return_value=t1), mock.patch.object(
+        socket, "socket"
+    ), mock.patch.object(ntp_client, "wait_for_reply", return_value=(reply, t4)):
+        return ntp_client.exchange(SERVER, 0)
+
+
+def a_reply(t2, t3, precision=-30, root_delay=0, root_dispersion=0):
+    """Return a reply with these times (Unix ns) that nobody can object to."""
+    fields = (precision, root_delay % 2**32, root_dispersion, bytes(4))
+    return HEADER.pack(4 << 3 | 4, 2, 6, *fields, 0, 1, timestamp(t2), timestamp(t3))
+
+
+# ---- Times
 
 
 @pytest.mark.parametrize(
@@ -51,65 +73,108 @@ def test_timestamps_keep_their_order_within_the_range(number):
     assert ntp_client.to_unix_ns(earlier) <= ntp_client.to_unix_ns(later)
 
 
-waits = st.integers(0, 5 * SECOND)
+@given(st.integers(-(10**18), 10**19))
+def test_a_date_is_the_one_that_the_calendar_says(unix_ns):
+    whole, ns = divmod(unix_ns, SECOND)
+    expected = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole)
+    assert ntp_client.utc(unix_ns) == f"{expected}.{ns:09d} UTC"
 
 
-def sample_of(reply, t1, t4):
-    return ntp_client.measure(("127.0.0.1", 123), reply, 0, t1, t4, 0)
+@given(st.integers(-(10**20), 10**20))
+def test_seconds_lose_nothing(ns):
+    assert int(ntp_client.seconds(ns).replace(".", "")) == ns
 
 
-@given(
-    unix_times.filter(lambda ns: ns < LAST - 20 * SECOND),
-    st.integers(-(10**19), 10**19),
-    waits,
-    waits,
-    waits,
-)
-def test_the_offset_is_right_to_half_the_delay_and_the_root_distance_says_so(
-    t2, offset, there, at_server, back
-):
-    t3 = t2 + at_server
-    reply = HEADER.pack(
-        4 << 3 | 4, 2, 6, -30, 0, 0, b"", timestamp(t2), 1, timestamp(t2), timestamp(t3)
-    )
-    t1, t4 = t2 - offset - there, t3 - offset + back
-    sample = sample_of(reply, t1, t4)
-    assert sample.delay == max(there + back, 1)
-    assert abs(sample.offset - offset) <= (there + back + 1) // 2
-    assert abs(sample.offset - offset) <= ntp_client.root_distance(sample)
-    assert ntp_client.root_distance(sample) >= (there + back) // 2 + (t4 - t1) * 15 // 10**6
+@given(st.integers(0, 2**32), st.integers(-40, 4))
+def test_powers_of_two_are_rounded_up_to_the_next_ns(number, exponent):
+    exact = Fraction(number) * Fraction(2) ** exponent * SECOND
+    assert exact * (1 - Fraction(1, 2**52)) <= ntp_client.binary_to_ns(number, exponent) < exact + 2
 
 
-@given(st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**32 - 1), st.integers(-128, 127))
+# ---- The interval
+
+waits = st.integers(0, 2 * SECOND)
+rates = st.integers(-1000, 1000)  # how much faster the server's clock runs, in millionths
+
+
+@st.composite
+def exchanges(draw):
+    """Draw exchanges between two clocks, each as (reply, T1, T4, the true offset at T4).
+
+    Any offset, any time for each way and at the server, and any drift up to a thousandth, which
+    changes from step to step.
+    """
+    here, there = draw(unix_times), draw(st.integers(FIRST + 1000 * SECOND, LAST - 1000 * SECOND))
+    offset = Fraction(there - here)
+    drawn = []
+    for _ in range(draw(st.integers(1, 5))):
+        times = []
+        for wait in draw(st.tuples(st.integers(0, 100 * SECOND), waits, waits, waits)):
+            here += wait
+            offset += wait * Fraction(draw(rates), 10**6)
+            times.append((here, int(here + offset)))
+        (t1, _), (_, t2), (_, t3), (t4, _) = times
+        drawn.append((a_reply(t2, t3), t1, t4, offset))
+    return drawn
+
+
+@given(exchanges())
+def test_the_truth_lies_in_the_results_interval_which_is_no_wider_than_any_samples(drawn):
+    samples = [exchange(reply, t1, t4) for reply, t1, t4, _ in drawn]
+    result = ntp_client.combine(samples)
+    truths = [truth for *_, truth in drawn]
+    for sample, truth in zip(samples, truths):
+        assert sample.low <= truth <= sample.high
+        assert result.high - result.low <= sample.high - sample.low
+    truth = truths[samples.index(result.narrowest)]
+    assert result.low <= truth <= result.high
+    assert abs(result.offset - truth) <= result.root_distance
+
+
+@given(unix_times, unix_times, waits, waits, waits)
+def test_one_sample_is_its_own_overlap_and_its_sums_are_the_formulas(here, t2, there, stay, back):
+    t3, t1, t4 = min(t2 + stay, LAST), here, here + there + stay + back
+    sample = exchange(a_reply(t2, t3), t1, t4)
+    t2, t3 = sample.t2, sample.t3
+    assert sample.offset == ((t2 - t1) + (t3 - t4)) // 2
+    assert sample.delay == (t4 - t1) - (t3 - t2)
+    result = ntp_client.combine([sample])
+    assert (result.low, result.high) == (sample.low, sample.high)
+    assert result.offset == sample.offset
+    assert result.root_distance == (sample.delay + 1) // 2 + sample.dispersion
+    assert sample.dispersion >= 2 + (t4 - t1) / 1000
+
+
+@given(st.integers(-(2**20), 2**20), st.integers(0, 2**19), st.integers(-128, 2))
 def test_the_root_distance_is_never_below_what_the_server_admits(
     root_delay, root_dispersion, precision
 ):
-    now = timestamp(1_700_000_000 * SECOND)
-    reply = HEADER.pack(
-        4 << 3 | 4, 2, 6, precision, root_delay % 2**32, root_dispersion, b"", now, 1, now, now
-    )
-    distance = ntp_client.root_distance(
-        sample_of(reply, 1_700_000_000 * SECOND, 1_700_000_000 * SECOND)
-    )
+    now = 1_700_000_000 * SECOND
+    reply = a_reply(now, now, precision, root_delay, root_dispersion)
+    result = ntp_client.combine([exchange(reply, now, now)])
     exact = SECOND * (abs(root_delay) + 2 * root_dispersion) / 2**17 + SECOND * 2.0**precision
-    assert exact * (1 - 1e-12) <= distance <= exact * (1 + 1e-12) + 6
+    assert exact * (1 - 1e-12) <= result.root_distance <= exact * (1 + 1e-12) + 6
+
+
+# ---- Text
 
 
 @given(st.binary(min_size=48, max_size=60), unix_times, unix_times)
-def test_whatever_the_bytes_a_reply_is_measured_judged_and_shown_without_a_fault(reply, t1, t4):
-    sample = sample_of(reply, t1, t4)
-    reason = ntp_client.refusal(sample)
-    assert reason is None or (reason.isascii() and reason.isprintable())
-    if reason is None:
-        assert 0 <= ntp_client.root_distance(sample) < 16 * SECOND
-    shown = [
-        ntp_client.dissect(reply),
-        ntp_client.arithmetic(sample),
-        ntp_client.as_json("name", sample, [sample]),
-    ]
-    for text in [*shown, ntp_client.report("name", sample, [sample])]:
-        assert text.isascii()
-        assert text.replace("\n", "").isprintable()
+def test_whatever_the_bytes_a_reply_is_refused_or_measured_and_shown_without_a_fault(reply, t1, t4):
+    shown = [ntp_client.dissect(reply)]
+    with contextlib.suppress(ntp_client.Failure):
+        sample = exchange(reply, t1, t4)
+        result = ntp_client.combine([sample])
+        assert 0 <= result.root_distance < 16 * SECOND
+        assert sample.low <= sample.offset <= sample.high
+        shown += [ntp_client.arithmetic(sample), ntp_client.report("name", result)]
+        shown.append(ntp_client.line("sample 1000000", sample, sample))
+        assert json.loads(ntp_client.as_json("name", result, 1, 1, 0))["t1"]
+    for text in shown:
+        for row in text.splitlines():
+            assert len(row) <= 80
+            assert row.isascii()
+            assert row.isprintable()
 
 
 @given(st.text())
@@ -121,22 +186,53 @@ def test_printable_text_is_printable_ascii_and_keeps_what_was(text):
         assert shown == text
 
 
-@given(st.integers(-(10**18), 10**19))
-def test_a_date_is_the_one_that_the_calendar_says(unix_ns):
-    whole, ns = divmod(unix_ns, SECOND)
-    expected = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole)
-    assert ntp_client.utc(unix_ns) == f"{expected}.{ns:09d} UTC"
-
-
-@given(st.integers(-(10**20), 10**20))
-def test_seconds_lose_nothing(ns):
-    shown = ntp_client.seconds(ns)
-    assert int(shown.replace(".", "")) == ns
-
-
 @given(st.binary(min_size=48, max_size=48))
+@example(bytes([0x24, 2]) + bytes(10) + b"wxyz" + bytes(32))
+@example(bytes([0xFF, 255, 128, 127]) + b"\xff" * 44)
+@example(bytes([0x24, 1]) + bytes(10) + b"\xff\xff\xff\xff" + bytes(32))
+@example(bytes([0x64, 0, 0, 0]) + b"\x80\0\0\0" + bytes(4) + b"\0\0\0\xff" + bytes(32))
 def test_any_48_bytes_are_shown_in_80_columns_of_printable_ascii(packet):
-    for line in ntp_client.dissect(packet).splitlines():
-        assert len(line) <= 80
-        assert line.isascii()
-        assert line.isprintable()
+    for row in ntp_client.dissect(packet).splitlines():
+        assert len(row) <= 80
+        assert row.isascii()
+        assert row.isprintable()
+
+
+# ---- The drawing
+
+
+def drawn(low, high, first=(-12_000, 12_000)):
+    """Return the drawing of an interval on the axis that first sets: 2 us a column."""
+    interval, first = (
+        ntp_client.Result(None, low, high, 0, 0) for low, high in ((low, high), first)
+    )
+    return ntp_client.line("", interval, first)[12:37]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "row"),
+    [
+        (-12_000, 12_000, "      |-----------|      "),
+        (-6_000, 6_000, "         |-----|         "),
+        (-5_500, 6_500, "         |-----|         "),
+        (1_000, 1_500, "            |            "),
+        (-24_000, 24_000, "|-----------------------|"),
+        (-24_001, 0, "<-----------|            "),
+        (0, 26_000, "            |----------->"),
+        (-90_000, 90_000, "<----------------------->"),
+        (-90_000, -80_000, "<                        "),
+        (80_000, 90_000, "                        >"),
+        (-(10**19), 10**19, "<----------------------->"),
+    ],
+)
+def test_each_interval_is_drawn_on_the_axis_that_the_first_one_sets(low, high, row):
+    assert drawn(low, high) == row
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(0, 10**6), st.integers(1, 10**6))
+def test_what_lies_outside_the_axis_shows_on_which_side(low, width, first_width):
+    row = drawn(low, low + width, (0, first_width))
+    assert len(row) == 25
+    assert (row[0] == "<") == (low < -first_width / 2)
+    assert (row[-1] == ">") == ((low + width) * 24 >= first_width * 38)
+    assert row.strip("<|>- ") == ""

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from benchmark import SYSTEM_PATH, free_port, real_chronyd
-from conftest import ENVIRONMENT, TOP, has_loopback, run
+from conftest import ENVIRONMENT, TOP, assert_one_error_line, has_loopback, run
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost"])
@@ -18,19 +18,19 @@ def test_the_client_reads_the_time_from_it(chronyd, address):
     result = run("ntp_client.py", "--json", address, chronyd)
     assert (result.returncode, result.stderr) == (0, "")
     shown = json.loads(result.stdout)
-    assert (shown["stratum"], shown["version"], shown["leap"], shown["port"]) == (2, 4, 0, chronyd)
+    assert (shown["stratum"], shown["leap"], shown["port"]) == (2, 0, chronyd)
     assert shown["reference_id"] == "127.127.1.1"  # chronyd's own clock
     # Both read the same clock, so the true offset is 0, and what is shown must bear its own bound
     # out.
     assert abs(shown["offset"]) <= shown["root_distance"]
 
 
-def test_of_eight_samples_the_one_with_the_least_root_distance_is_the_result(chronyd):
+def test_eight_samples_overlap_in_an_interval_that_holds_the_truth(chronyd):
     result = run("ntp_client.py", "--json", "-n", 8, "-i", 0, "127.0.0.1", chronyd)
-    shown = json.loads(result.stdout)
-    assert len(shown["samples"]) == 8
-    assert shown["root_distance"] == min(sample["root_distance"] for sample in shown["samples"])
-    assert abs(shown["offset"]) <= shown["root_distance"]
+    *samples, overlap = map(json.loads, result.stdout.splitlines())
+    assert len(samples) == overlap["samples"] == 8
+    assert overlap["root_distance"] <= min(sample["root_distance"] for sample in samples)
+    assert abs(overlap["offset"]) <= overlap["root_distance"]
 
 
 def test_a_real_server_that_has_no_time_yet_is_not_synchronized(tmp_path):
@@ -41,10 +41,8 @@ def test_a_real_server_that_has_no_time_yet_is_not_synchronized(tmp_path):
         if not answers:
             pytest.skip(f"chronyd does not answer here: {(tmp_path / 'log').read_text()}")
         result = run("ntp_client.py", "-n", 2, "-i", 0, "127.0.0.1", port)
-    assert (result.returncode, result.stdout) == (1, "")
-    lines = result.stderr.splitlines()
-    assert len(lines) == 2  # it was asked again
-    assert "its clock is not synchronized (leap indicator 3)" in lines[0]
+    assert_one_error_line(result, 1, "its clock is not synchronized (leap indicator 3)")
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
@@ -66,7 +64,8 @@ def test_it_answers_packet_binary_with_the_bytes_that_the_handout_promises(chron
 def test_netcat_and_xxd_show_its_reply_as_twelve_words(chronyd, netcat):
     for program in (netcat.split()[0], "xxd"):
         if not shutil.which(program):
-            pytest.skip(f"{program} is not installed")
+            package = "xxd" if program == "xxd" else f"netcat-{program.split('.')[1]}"
+            pytest.skip(f"{program} is not installed (Debian package {package})")
     command = f"{netcat} 127.0.0.1 {chronyd} < packet.binary | xxd -g 4"
     options = {"cwd": TOP, "env": ENVIRONMENT, "timeout": 60, "encoding": "utf-8"}
     shown = subprocess.run(command, shell=True, stdout=subprocess.PIPE, **options)
