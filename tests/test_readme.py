@@ -52,7 +52,7 @@ def shape(line):
 def copy(tmp_path_factory):
     """A fresh copy of the project, to which the commands may add files."""
     folder = tmp_path_factory.mktemp("readme") / "copy"
-    shutil.copytree(TOP, folder, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*"))
+    shutil.copytree(TOP, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     return folder
 
 

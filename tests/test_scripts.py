@@ -53,7 +53,7 @@ def interpreters():
     version.
     """
     folders = [pathlib.Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep)]
-    pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", pathlib.Path.home() / ".pyenv"))
+    pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv")))
     folders += sorted(pyenv.glob("versions/*/bin"))
     found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
     for folder in folders:
