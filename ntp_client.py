@@ -24,7 +24,7 @@ The middle of this interval is the best guess. Its width is how long the two pac
 So the offset is wrong by at most half the delay. But clocks count in steps, and drift: this widens
 the interval a little at each end, by the dispersion. And the server's clock may be wrong, too; its
 reply says by how much. Half the interval plus this error is the root distance. Against the true
-time the offset is wrong by at most that, if the server is right and nobody sets a clock meanwhile.
+time the offset is wrong by at most that, if the server tells the truth and nobody sets a clock.
 
 With -n there are several samples, one from each exchange. The offset lies in the interval of each,
 so it lies where all of them overlap, and the middle of that is the result:
@@ -36,10 +36,8 @@ so it lies where all of them overlap, and the middle of that is the result:
 The overlap is narrow if one sample had a quick request, and another one a quick reply. But clocks
 may drift apart by 1 ms in 1 s: the interval of an earlier or later sample is widened by as much.
 
+exchange() is the protocol (RFC 5905) on one screen. What a function calls stands above it.
 Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C.
-
-The protocol is in RFC 5905; RFC 4330, which it replaced, says more about simple clients like this.
-exchange() shows it on one screen. What a function calls stands above it.
 """
 
 import argparse
@@ -54,7 +52,7 @@ import time
 from collections import namedtuple
 
 # ---- Times
-SECOND = 10**9  # all times in this file are integers, in nanoseconds (ns)
+SECOND = 10**9  # times are integers, in nanoseconds (ns); only pauses and deadlines are in s
 # NTP counts from the prime epoch, 1900-01-01; Unix and Python count from 1970-01-01.
 UNIX_EPOCH = 2_208_988_800  # s in between: 70 years, 17 of them leap years
 
@@ -78,7 +76,7 @@ def binary_to_ns(number, exponent):
 
 
 def drift(elapsed):
-    """How many ns two clocks may drift apart in elapsed ns: a thousandth, and 1 for rounding.
+    """How many ns two clocks may drift apart in elapsed ns: a thousandth. (+ 1 rounds up.)
 
     Each may be off by 500 parts in a million, the most that NTP can correct (RFC 5905, A.5.5.6).
     """
@@ -162,8 +160,8 @@ class KissOfDeath(Failure):
 
 
 def server_errors(header):
-    """How wrong the server's clock may be, it says: root delay / 2, and root dispersion, in ns."""
-    root_delay = abs(header.root_delay)  # some old servers send a negative one
+    """How wrong the server's clock may be, by its own word: two errors in ns, to be added."""
+    root_delay = abs(header.root_delay)  # old servers may send a negative one
     return binary_to_ns(root_delay / 2, -16), binary_to_ns(header.root_dispersion, -16)
 
 
@@ -173,23 +171,22 @@ def root_distance(low, high, header):
 
 
 KISS_CODES = {  # RFC 5905, section 7.4, figure 13: those that a client like this one meets
-    b"DENY": "access denied by the server",
-    b"RSTR": "access denied by policy",
-    b"RATE": "asked too often",
-    b"INIT": "not yet synchronized",
-    b"STEP": "its clock was just set",
+    "DENY": "access denied by the server",
+    "RSTR": "access denied by policy",
+    "RATE": "asked too often",
+    "INIT": "not yet synchronized",
+    "STEP": "its clock was just set",
 }
 
 
 def check(sample):
     """Raise KissOfDeath or Failure, with the reason, if a sample must not be used."""
-    header, code, reason = sample.header, sample.header.reference_id, None
+    header, reason = sample.header, None
     distance = root_distance(sample.low, sample.high, header)
-    # Stratum 0 and a code make a kiss-o'-death. X begins experiments, which are none (section 7.4).
-    if header.stratum == 0 and not code.startswith((b"\0", b"X")):
-        letters = code.rstrip(b"\0").decode("latin-1")
-        reason = f"kiss-o'-death {letters}: {KISS_CODES.get(code, 'not known here')}"
-        raise KissOfDeath(f"{reason}; it is not asked again", sample)
+    if header.stratum == 0 and header.reference_id[0] != 0:  # a code: a kiss-o'-death
+        code = header.reference_id.rstrip(b"\0").decode("latin-1")
+        words = f"kiss-o'-death {code}: {KISS_CODES.get(code, 'not known here')}"
+        raise KissOfDeath(f"{words}; it is not asked again", sample)
     if not 1 <= header.version <= 4:  # RFC 4330, section 5; RFC 5905, section 9.2
         reason = f"it answers in NTP version {header.version}, and this client knows 1 to 4"
     elif header.leap == 3:  # RFC 5905, section 7.3, figure 9
@@ -200,10 +197,10 @@ def check(sample):
         reason = "its transmit timestamp is missing"
     elif header.receive_timestamp == 0:  # RFC 5905, section 6
         reason = "its receive timestamp is missing"
-    # Times less than a step of its clock apart may be in the wrong order (section 6).
-    elif sample.t3 < sample.t2 - binary_to_ns(1, header.precision):  # section 8
+    # Within one step of its clock, times may be in the wrong order (section 6).
+    elif sample.t3 < sample.t2 - binary_to_ns(1, header.precision):
         reason = f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    elif sample.low >= sample.high:  # nothing lies between: the delay is far below 0
+    elif sample.low >= sample.high:  # the delay is negative, by more than the clocks' steps explain
         reason = "T2 to T3 took longer than T1 to T4 (or this computer's clock was set)"
     elif distance >= 16 * SECOND:  # MAXDISP, the limit in appendix A.5.1.1
         reason = f"the root distance, {seconds(distance)} s, is not below 16 s"
@@ -224,17 +221,16 @@ def prepare_socket(sock):
         if sys.platform == "linux":
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     except OSError:
-        pass  # then there is less room, and receive() reads the clock
+        pass  # both only help
 
 
 def receive(sock, t1):
     """The next packet, and when it arrived, in Unix ns. Raises socket.timeout.
 
-    The kernel's note counts if it lies between T1 and now: a sandbox may have another clock.
+    The kernel's note counts if it lies between T1 and now: in a sandbox its clock may be another.
     """
     if sys.platform != "linux":
         return sock.recv(BUFFER), time.time_ns()
-    # The kernel's notes come beside the packet, each as (level, type, bytes).
     packet, notes, _, _ = sock.recvmsg(BUFFER, socket.CMSG_SPACE(TIMESPEC.size))
     now = time.time_ns()
     for _, _, note in notes:
@@ -262,7 +258,7 @@ def wait_for_reply(sock, random_bits, t1, deadline):
             packet, t4 = receive(sock, t1)
         except socket.timeout:
             continue
-        # Mode 4, and our random bits as originate timestamp (RFC 4330, section 5).
+        # Bytes 24 to 31 are the originate timestamp (RFC 4330, section 5).
         if len(packet) >= 48 and packet[0] & 0b111 == 4 and packet[24:32] == random_bits:
             return packet, t4
         ignored += 1
@@ -282,13 +278,13 @@ def exchange(server, deadline):
             t1 = time.time_ns()
             sock.send(request)
             reply, t4 = wait_for_reply(sock, random_bits, t1, deadline)
-    except (ConnectionRefusedError, ConnectionResetError):  # its computer said so, by ICMP
+    except (ConnectionRefusedError, ConnectionResetError):  # so says an ICMP message
         raise Failure("nothing is listening on this UDP port, or a firewall rejects it")
     except OSError as error:
         raise Failure(f"cannot reach it: {error.strerror}; check the network and its firewalls")
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive_timestamp), to_unix_ns(header.transmit_timestamp)
-    # A step of the server's clock, a step of this one, and what they may drift apart meanwhile:
+    # Each end takes a reading of both clocks: a step of the server's, one of this one's, and drift.
     step = max(1, round(time.get_clock_info("time").resolution * SECOND))
     dispersion = binary_to_ns(1, header.precision) + step + drift(t4 - t1)
     low = (t3 - t4) - dispersion
@@ -312,23 +308,18 @@ def printable(text):
     return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text)
 
 
-def reference_id_text(header):
-    """Text: letters at stratum 0 and 1, else an IPv4 address, or the hash of an IPv6 one."""
-    if header.stratum < 2:
-        return printable(header.reference_id.rstrip(b"\0").decode("latin-1"))
-    return ".".join(map(str, header.reference_id))
-
-
 def utc(unix_ns):
     """Text: the date and the time of day of a Unix time in ns."""
     whole, ns = divmod(unix_ns, SECOND)
     return f"{datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole)}.{ns:09d} UTC"
 
 
-def timestamp_lines(timestamp):
-    """Two lines of text: what a timestamp says, to stand beside its two words."""
+def timestamp_lines(timestamp, meaning=None):
+    """What a timestamp says, in two parts, for the lines of its two words. meaning: if no time."""
     if timestamp == 0:
         return "0:", "not set"
+    if meaning:
+        return meaning
     unix_ns = to_unix_ns(timestamp)
     return f"{seconds(unix_ns + UNIX_EPOCH * SECOND)} s since the prime epoch:", utc(unix_ns)
 
@@ -339,12 +330,13 @@ def dissect(packet):
     header = unpack(packet)
     kind = {3: "Request", 4: "Reply"}.get(header.mode, "Packet")
     poll, precision = header.poll, header.precision
+    address, letters = ".".join(map(str, header.reference_id)), ascii(header.reference_id)[1:]
     root_delay, root_dispersion = header.root_delay, header.root_dispersion
-    last_set = timestamp_lines(header.reference_timestamp)
+    repeated = "a time or random bits of the request,", "which the reply repeats"
+    reference = timestamp_lines(header.reference_timestamp)
+    originate = timestamp_lines(header.originate_timestamp, repeated)
     t2 = timestamp_lines(header.receive_timestamp)
-    t3 = timestamp_lines(header.transmit_timestamp)
-    if header.mode == 3:
-        t3 = "random bits, a time, or 0:", "the reply repeats them"
+    t3 = timestamp_lines(header.transmit_timestamp, repeated if header.mode == 3 else None)
     text = f"""\
 {kind}, {len(packet)} bytes:
  0  {word[0]}  leap indicator      {header.leap:02b}...... = {header.leap}: {LEAPS[header.leap]}
@@ -355,11 +347,11 @@ def dissect(packet):
               precision           {precision}: 2^{precision} s = {2.0**precision:.3g} s
  4  {word[1]}  root delay          {root_delay} * 2^-16 s = {root_delay / 2**16:.6f} s
  8  {word[2]}  root dispersion     {root_dispersion} * 2^-16 s = {root_dispersion / 2**16:.6f} s
-12  {word[3]}  reference ID        {reference_id_text(header)} (clock, kiss code or address)
-16  {word[4]}  reference timestamp {last_set[0]}
-20  {word[5]}                      {last_set[1]}
-24  {word[6]}  originate timestamp the request's transmit timestamp,
-28  {word[7]}                      sent back
+12  {word[3]}  reference ID        {address} or {letters}
+16  {word[4]}  reference timestamp {reference[0]}
+20  {word[5]}                      {reference[1]}
+24  {word[6]}  originate timestamp {originate[0]}
+28  {word[7]}                      {originate[1]}
 32  {word[8]}  receive timestamp   {t2[0]}
 36  {word[9]}                      {t2[1]}
 40  {word[10]}  transmit timestamp  {t3[0]}
@@ -388,6 +380,11 @@ def from_xxd(lines):
     return packet
 
 
+def tells_time(first_byte):
+    """Whether a packet that begins so can tell the time: version 1 to 4, and mode 1 to 5."""
+    return 1 <= (first_byte >> 3) & 0b111 <= 4 and 1 <= first_byte & 0b111 <= 5
+
+
 def read_packet(name):
     """The packet in this file (-: stdin), which holds its bytes or what xxd prints of them."""
     try:
@@ -395,18 +392,17 @@ def read_packet(name):
             packet = file.read(2**20)
     except OSError as error:
         raise Failure(f"cannot read {name!a:.200}: {error.strerror}")
+    # xxd's lines may stand among others, if they were copied from a terminal.
     lines = re.findall(r"^ *([0-9a-f]{7,8}: .*)", packet.decode("latin-1"), re.MULTILINE)
-    if lines:  # all others are prompts and commands
+    if lines:
         packet = from_xxd(lines)
-    elif packet.isascii() and b"\0" not in packet:
+    elif packet.isascii() and b"\0" not in packet:  # other text, or nothing
         raise Failure(f"{name!a:.200} is empty, or text that is not from xxd: no reply came?")
-    # A second packet would begin as the first one does.
-    if not 48 <= len(packet) < BUFFER or packet[48:49] == packet[:1]:
-        raise Failure(f"{name!a:.200} does not hold one NTP packet: it has {len(packet)} bytes")
-    header = unpack(packet)
-    if not 1 <= header.version <= 4 or not 1 <= header.mode <= 5:  # 6 and 7: commands (RFC 9327)
-        reason = f"it has NTP version {header.version} and mode {header.mode}"
-        raise Failure(f"{name!a:.200} does not tell the time: {reason}")
+    if not 48 <= len(packet) < BUFFER or not tells_time(packet[0]):
+        reason = f"{len(packet)} bytes that begin with 0x{packet[:1].hex()}"
+        raise Failure(f"{name!a:.200} holds no NTP packet that tells the time: {reason}")
+    if len(packet) > 48 and tells_time(packet[48]):
+        raise Failure(f"{name!a:.200} holds more than one packet: {len(packet)} bytes")
     return packet
 
 
@@ -423,22 +419,25 @@ def tell(message):
 
 
 def ask(servers, args, suspicion):
-    """The Sample of the first server that gives one. The silent ones are asked again, in turn.
+    """The Sample of the first server that gives one.
 
-    suspicion: what may be wrong if all are silent. Every failure is told; the last one is raised.
+    A silent server is asked again, after the others; one that refuses, or cannot be reached, is
+    not. Tells what went wrong, and raises the last Failure. suspicion: what may cause a silence.
     """
     deadline = time.monotonic() + args.t
-    patience = max(2, args.t / 3)  # s: a server wants 2 s between requests (RFC 5905, section 13.2)
-    fresh, silent = list(servers), []
+    # Servers want 2 s between requests (RFC 5905, section 13.2). Three silent ones use up all time.
+    patience = max(2, args.t / 3)
+    queue, silent = list(servers), []
     while True:
-        server = (fresh or silent).pop(0)
+        server = queue.pop(0)
         try:
             return exchange(server, min(time.monotonic() + patience, deadline))
         except NoReply as failure:
-            silent.append(server)
+            queue.append(server)
+            silent.append(server.name)
             suspicion = str(failure) or suspicion  # what was seen, rather than a guess
             if time.monotonic() >= deadline:
-                names = ", ".join(each.name for each in silent)
+                names = ", ".join(sorted(set(silent)))
                 tell(f"error: {names}: no reply within {args.t:g} s ({suspicion})")
                 raise
             if sys.stderr and sys.stderr.isatty():
@@ -447,12 +446,15 @@ def ask(servers, args, suspicion):
             tell(f"error: {server.name}: {failure}")
             if args.v and failure.sample:
                 print(both_packets(failure.sample), end="\n\n", flush=True)
-            if not fresh and not silent:
+            if not queue:
                 raise
 
 
-# Of many samples: the narrowest one, and in ns: where the offset was at its T4 (from low to high),
-# the middle of that, and its root distance. The server's errors are those that this sample tells.
+# What many samples say together; in ns.
+#     narrowest      the Sample with the narrowest interval; the rest is about its moment, T4
+#     low, high      where all samples overlap: the offset is not less, and not more
+#     offset         the middle of that
+#     root_distance  half of that, plus the server's errors
 Result = namedtuple("Result", "narrowest low high offset root_distance")
 
 
@@ -474,46 +476,43 @@ def combine(samples):
     return Result(narrowest, low, high, (low + high) // 2, distance)
 
 
-def column(ns, first):
-    """A column of the axis, on which the interval of the sample first goes from column 6 to 18."""
-    return 6 + 12 * (ns - first.low) // (first.high - first.low)
+def column(ns, first_sample):
+    """The column for ns on an axis where the interval of first_sample spans columns 6 to 18."""
+    return 6 + 12 * (ns - first_sample.low) // (first_sample.high - first_sample.low)
 
 
-def line(label, interval, first):
-    """Text: the interval of a Sample or a Result, drawn, and its middle and half its width in s.
+def drawn(label, interval, first_sample):
+    """Text: the interval of a Sample or a Result on an axis, its middle, and half its width in s.
 
-    < and > say that it goes on beyond the axis.
+    The axis has columns 0 to 24. < and > say that the interval goes on beyond it.
     """
-    left, right = column(interval.low, first), column(interval.high, first)
+    left, right = column(interval.low, first_sample), column(interval.high, first_sample)
     row = ""
     for at in range(25):
         if at in (left, right):
             row += "|"
         else:
             row += "-" if left < at < right else " "
-    if left < 0:
-        row = "<" + row[1:]
-    if right > 24:
-        row = row[:-1] + ">"
-    half_width = (interval.high - interval.low + 1) // 2
-    return f"{label:11} {row} {seconds(interval.offset, '+')} +- {seconds(half_width)} s"
+    begin = "<" if left < 0 else row[0]
+    end = ">" if right > 24 else row[24]
+    half_width = seconds((interval.high - interval.low + 1) // 2)
+    return f"{label:11} {begin}{row[1:24]}{end} {seconds(interval.offset, '+')} +- {half_width} s"
 
 
-def as_json(name, result, number, samples, lost):
-    """Text: JSON about one sample, with its number, or about the result of all (number: None)."""
+def as_json(name, result, number, count, lost):
+    """Text: JSON about the sample with this number, or about the result of count samples."""
     import json  # here, because loading it takes time
 
     sample, header = result.narrowest, result.narrowest.header
     facts = {
         "sample": number,
-        "samples": samples,
+        "samples": count,
         "lost": lost,
         "server": name,
         "address": sample.server.address[0],
         "port": sample.server.address[1],
         "stratum": header.stratum,
         "leap": header.leap,
-        "reference_id": reference_id_text(header),
         "t1": seconds(sample.t1),  # text, since a number in JavaScript would lose nanoseconds
         "t2": seconds(sample.t2),
         "t3": seconds(sample.t3),
@@ -527,10 +526,7 @@ def as_json(name, result, number, samples, lost):
 
 
 def take_samples(servers, args):
-    """The Samples, each shown as it comes; how many could not be had; and the exit status.
-
-    The run ends early if nobody gives the first sample, at a kiss-o'-death, and at Ctrl-C.
-    """
+    """The Samples, each shown as it comes, how many could not be had, and the exit status."""
     samples, lost = [], 0
     suspicion = "does a firewall block this UDP port?"
     while len(samples) + lost < args.n:
@@ -539,21 +535,23 @@ def take_samples(servers, args):
                 time.sleep(args.i)
             sample = ask(servers, args, suspicion)
         except KeyboardInterrupt:
-            return samples, lost, 130
+            return samples, lost, 130  # what there is counts
         except Failure as failure:
             lost += 1
-            if not samples or isinstance(failure, KissOfDeath):
-                break
+            if not samples:
+                return samples, lost, 1  # nobody answers
+            if isinstance(failure, KissOfDeath):
+                return samples, lost, 0  # not asked again
             continue
         samples.append(sample)
-        servers = [sample.server]
+        servers = [sample.server]  # it stays with the one that answered
         suspicion = "the packet was lost, or the server limits its rate"
         number = len(samples) + lost
         if args.n > 1 and args.json:
             print(as_json(args.server, combine([sample]), number, 1, lost), flush=True)
         elif args.n > 1:
-            print(line(f"sample {number}", sample, samples[0]), flush=True)
-    return samples, lost, 0 if samples else 1
+            print(drawn(f"sample {number}", sample, samples[0]), flush=True)
+    return samples, lost, 0
 
 
 # ---- The result
@@ -579,7 +577,7 @@ Root distance:  {seconds(result.root_distance)} s: the most that the offset can 
 def arithmetic(sample):
     """Text: a sample's four times, drawn between the two clocks, and the formulas with numbers."""
     t1, t2, t3, t4 = (utc(ns).split()[1] for ns in (sample.t1, sample.t2, sample.t3, sample.t4))
-    negative = " (counts as 0: clocks count in steps)" if sample.delay < 0 else ""
+    negative = " (clocks count in steps: the report says 0)" if sample.delay < 0 else ""
     errors = [(sample.delay + 1) // 2, sample.dispersion, *server_errors(sample.header)]
     return f"""
                      T2 = {t2}     T3 = {t3}
@@ -600,7 +598,7 @@ delay  = (T4 - T1) - (T3 - T2)
 
 root distance = delay / 2 + dispersion + root delay / 2 + root dispersion
   = {" + ".join(map(seconds, errors))} s
-  = {seconds(sum(errors))} s
+  = {seconds(root_distance(sample.low, sample.high, sample.header))} s
 """
 
 
@@ -611,7 +609,7 @@ def print_result(result, args, samples, lost):
         print(as_json(args.server, result, None, len(samples), lost))
         return
     if args.n > 1:
-        print(line("overlap", result, samples[0]))
+        print(drawn("overlap", result, samples[0]))
     print(report(args.server, result))
     if args.v and args.n > 1:
         print("\nThe sample with the narrowest interval:")
@@ -671,27 +669,32 @@ def read_command_line():
     return args
 
 
+def take_turns(servers):
+    """The servers, IPv6 and IPv4 in turn: one of the two may be dead as a whole (RFC 8305)."""
+    first = [server for server in servers if server.family == servers[0].family]
+    second = [server for server in servers if server.family != servers[0].family]
+    turns = []
+    for at in range(len(servers)):
+        turns += first[at : at + 1] + second[at : at + 1]
+    return turns
+
+
 def resolve(args):
-    """The Servers with this name, each once. IPv6 and IPv4 addresses take turns (RFC 8305)."""
-    only = socket.AF_INET if args.ipv4 else socket.AF_INET6 if args.ipv6 else 0
+    """The Servers with this name, each address once."""
+    family = socket.AF_INET if args.ipv4 else socket.AF_INET6 if args.ipv6 else socket.AF_UNSPEC
     try:  # bytes: for a str, Python would load tables of international names
-        found = socket.getaddrinfo(os.fsencode(args.server), args.port, only, socket.SOCK_DGRAM)
+        found = socket.getaddrinfo(os.fsencode(args.server), args.port, family, socket.SOCK_DGRAM)
     except OSError as error:
         advice = "check the name and the network, or try tests/fake_ntp_server.py ./ntp_client.py"
         raise Failure(f"cannot resolve {args.server!a:.200}: {error.strerror}; {advice}")
-    preferred, others = [], []  # those of the first one's family, and those of the other
+    servers = []
     for family, _, _, _, address in found:
-        servers = preferred if family == found[0][0] else others
         server = Server(family, address, f"{printable(address[0])} port {address[1]}")
         if server not in servers and address[0] not in ("0.0.0.0", "::"):
             servers.append(server)
-    if not preferred + others:  # some networks answer so for a name that they block
-        raise Failure(f"{args.server!a:.200} is blocked here: its address is said to be 0.0.0.0")
-    turns = []
-    while preferred or others:
-        turns += preferred[:1] + others[:1]
-        preferred, others = preferred[1:], others[1:]
-    return turns
+    if not servers:  # a network that blocks a name may answer so
+        raise Failure(f"{args.server!a:.200} is blocked: it has no address but 0.0.0.0 or ::")
+    return take_turns(servers)
 
 
 def main():

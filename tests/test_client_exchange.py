@@ -202,7 +202,9 @@ def test_an_address_that_is_listed_twice_is_asked_once(fake_server):
 def test_a_name_that_the_network_blocks_is_not_this_computers_own_server(fake_server, addresses):
     server = fake_server()
     result = patched_client(resolves_to(*addresses), "two.example", server.port)
-    assert_one_error_line(result, 1, "'two.example' is blocked here")
+    assert_one_error_line(
+        result, 1, "'two.example' is blocked: it has no address but 0.0.0.0 or ::"
+    )
     assert server.requests == []
 
 
@@ -459,10 +461,6 @@ REFUSED = {
     ),
     "no stratum and no code": (
         {"stratum": 0, "reference_id": bytes(4)},
-        "its clock is not synchronized (stratum 0)",
-    ),
-    "an experimental code": (
-        {"stratum": 0, "reference_id": b"XABC"},
         "its clock is not synchronized (stratum 0)",
     ),
     "stratum 16": ({"stratum": 16}, "its clock is not synchronized (stratum 16)"),

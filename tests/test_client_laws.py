@@ -168,7 +168,7 @@ def test_whatever_the_bytes_a_reply_is_refused_or_measured_and_shown_without_a_f
         assert 0 <= result.root_distance < 16 * SECOND
         assert sample.low <= sample.offset <= sample.high
         shown += [ntp_client.arithmetic(sample), ntp_client.report("name", result)]
-        shown.append(ntp_client.line("sample 1000000", sample, sample))
+        shown.append(ntp_client.drawn("sample 1000000", sample, sample))
         assert json.loads(ntp_client.as_json("name", result, 1, 1, 0))["t1"]
     for text in shown:
         for row in text.splitlines():
@@ -206,7 +206,7 @@ def drawn(low, high, first=(-12_000, 12_000)):
     interval, first = (
         ntp_client.Result(None, low, high, 0, 0) for low, high in ((low, high), first)
     )
-    return ntp_client.line("", interval, first)[12:37]
+    return ntp_client.drawn("", interval, first)[12:37]
 
 
 @pytest.mark.parametrize(

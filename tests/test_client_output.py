@@ -17,7 +17,6 @@ from conftest import (
     ENVIRONMENT,
     SECOND,
     assert_one_error_line,
-    changed,
     client,
     patched_client,
     resolves_to,
@@ -131,7 +130,6 @@ def test_json_has_the_same_figures_and_the_header(known):
         "port": 1,
         "stratum": 2,
         "leap": 0,
-        "reference_id": "127.127.1.1",
         "t1": decimal(T1),
         "t2": decimal(T2),
         "t3": decimal(T3),
@@ -182,7 +180,7 @@ def test_a_delay_that_large_steps_make_negative_is_0_in_the_report_and_explained
     delay = DELAY - 8_000_000
     assert delay < 0
     assert "\nDelay:          0.000000000 s: " in text
-    assert f"\n       = {decimal(delay)} s (counts as 0: clocks count in steps)\n" in text
+    assert f"\n       = {decimal(delay)} s (clocks count in steps: the report says 0)\n" in text
 
 
 # ---- What the offset says
@@ -232,21 +230,6 @@ socket.getaddrinfo = lambda *args: [(*e[:4], (hostile, e[4][1])) for e in plain(
         assert text.isprintable()
 
 
-@pytest.mark.parametrize(
-    ("stratum", "reference_id", "shown"),
-    [
-        (1, b"GPS\0", "GPS"),
-        (1, b"\x1b[2J", r"\x1b[2J"),
-        (1, b"\xff\xfe\xfd\xfc", r"\xff\xfe\xfd\xfc"),
-        (2, b"\x1b[2J", "27.91.50.74"),
-        (2, bytes(4), "0.0.0.0"),
-    ],
-)
-def test_the_reference_id_is_shown_safely(ask, stratum, reference_id, shown):
-    result = ask(changed(stratum=stratum, reference_id=reference_id), "--json")
-    assert json.loads(result.stdout)["reference_id"] == shown
-
-
 # ---- The protocol, shown
 
 # What a chronyd at stratum 3, which had its time from another one on 127.0.0.1, answered, by xxd
@@ -269,11 +252,11 @@ Reply, 48 bytes:
               precision           -26: 2^-26 s = 1.49e-08 s
  4  00000001  root delay          1 * 2^-16 s = 0.000015 s
  8  00000001  root dispersion     1 * 2^-16 s = 0.000015 s
-12  7f000001  reference ID        127.0.0.1 (clock, kiss code or address)
+12  7f000001  reference ID        127.0.0.1 or '\\x7f\\x00\\x00\\x01'
 16  eeaee66e  reference timestamp 4004439662.500796994 s since the prime epoch:
 20  80343b57                      2026-11-23 16:21:02.500796994 UTC
-24  3c06a663  originate timestamp the request's transmit timestamp,
-28  425c77ac                      sent back
+24  3c06a663  originate timestamp a time or random bits of the request,
+28  425c77ac                      which the reply repeats
 32  eeaee66e  receive timestamp   4004439662.944423764 s since the prime epoch:
 36  f1c5c17b                      2026-11-23 16:21:02.944423764 UTC
 40  eeaee66e  transmit timestamp  4004439662.944546010 s since the prime epoch:
@@ -388,27 +371,23 @@ def test_decode_of_nothing_says_that_no_reply_came(decode):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (bytes(47), "does not hold one NTP packet: it has 47 bytes"),
-        (bytes(65_536), "it has 65536 bytes"),
-        (CAPTURED * 2, "does not hold one NTP packet: it has 96 bytes"),
-        (
-            AS_XXD_SHOWS_IT.encode("utf-16"),
-            "does not tell the time: it has NTP version 7 and mode 7",
-        ),
-        (
-            b"\xff\xd8\xff\xe0" + bytes(60),
-            "does not tell the time: it has NTP version 7 and mode 7",
-        ),
-        (b"\x26\x02" + bytes(50), "does not tell the time: it has NTP version 4 and mode 6"),
-        (b"\x20" + bytes(47), "version 4 and mode 0"),
-        (b"\x27" + bytes(47), "version 4 and mode 7"),
-        (b"\x2c" + bytes(47), "version 5 and mode 4"),
-        (b"\x04" + bytes(47), "version 0 and mode 4"),
+        (b"\x24" + bytes(46), "47 bytes that begin with 0x24"),
+        (b"\x24" + bytes(65_535), "65536 bytes that begin with 0x24"),
+        (CAPTURED * 2, "holds more than one packet: 96 bytes"),
+        (b"\x23" + bytes(47) + CAPTURED, "holds more than one packet: 96 bytes"),
+        (AS_XXD_SHOWS_IT.encode("utf-16"), "bytes that begin with 0xff"),
+        (b"\xff\xd8\xff\xe0" + bytes(60), "bytes that begin with 0xff"),
+        (b"\x26\x02" + bytes(50), "52 bytes that begin with 0x26"),
+        (b"\x20" + bytes(47), "48 bytes that begin with 0x20"),
+        (b"\x27" + bytes(47), "48 bytes that begin with 0x27"),
+        (b"\x2c" + bytes(47), "48 bytes that begin with 0x2c"),
+        (b"\x04" + bytes(47), "48 bytes that begin with 0x04"),
     ],
     ids=[
         "47 bytes",
         "65536 bytes",
         "two replies",
+        "a request and its reply",
         "UTF-16",
         "a JPEG",
         "a control message",
@@ -477,10 +456,10 @@ def test_v_shows_both_packets_as_decode_does(ask, decode):
     assert request.stdout.startswith("Request, 48 bytes:\n")
     word1, word2 = sent[0][40:44].hex(), sent[0][44:].hex()
     assert request.stdout.endswith(f"""\
-40  {word1}  transmit timestamp  random bits, a time, or 0:
-44  {word2}                      the reply repeats them
+40  {word1}  transmit timestamp  a time or random bits of the request,
+44  {word2}                      which the reply repeats
 """)
-    assert "reference ID        GPS (clock, kiss code or address)" in reply.stdout
+    assert r"reference ID        71.80.83.0 or 'GPS\x00'" in reply.stdout
     assert reply.stdout.endswith("48  and 20 bytes more: extension fields or a MAC\n")
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
@@ -518,10 +497,9 @@ LEAPS = ["no warning", "last minute has 61 s", "last minute has 59 s", "clock no
         (dict(mode=3), ["Request, 48 bytes:"]),
         (dict(version=3), ["version             ..011... = 3"]),
         (dict(stratum=0), ["stratum             0 ("]),
-        (dict(stratum=0, reference_id=b"RATE"), ["reference ID        RATE ("]),
+        (dict(stratum=0, reference_id=b"RATE"), ["82.65.84.69 or 'RATE'"]),
         (dict(stratum=0, reference_id=b"\x1b[2J"), [r"\x1b[2J"]),
-        (dict(stratum=1, reference_id=b"PPS\0"), ["reference ID        PPS ("]),
-        (dict(stratum=2, reference_id=b"LOCL"), ["76.79.67.76"]),
+        (dict(reference_id=b"LOCL"), ["reference ID        76.79.67.76 or 'LOCL'"]),
         (dict(stratum=255), ["stratum             255 ("]),
         (dict(reference_id=bytes(4)), ["reference ID        0.0.0.0 ("]),
         (dict(poll=-128), ["poll                -128: 2^-128 s = 2.94e-39 s"]),

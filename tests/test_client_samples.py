@@ -262,9 +262,8 @@ def test_a_server_that_says_stop_is_not_asked_again_and_what_was_measured_counts
     assert "\nOffset:  " in result.stdout
 
 
-@pytest.mark.parametrize("code", [bytes(4), b"XABC"])
-def test_a_server_without_the_time_or_with_an_experiment_is_asked_again(fake_server, code):
-    no_time = changed(stratum=0, reference_id=code)
+def test_a_server_without_the_time_is_asked_again(fake_server):
+    no_time = changed(stratum=0, reference_id=bytes(4))
     server = fake_server(lambda request: by_number(server, honest, no_time, honest)(request))
     result = client("-n", 3, "-i", 0, server.host, server.port)
     assert_one_error_line(result, 0, "not synchronized")

@@ -19,7 +19,6 @@ def test_the_client_reads_the_time_from_it(chronyd, address):
     assert (result.returncode, result.stderr) == (0, "")
     shown = json.loads(result.stdout)
     assert (shown["stratum"], shown["leap"], shown["port"]) == (2, 0, chronyd)
-    assert shown["reference_id"] == "127.127.1.1"  # chronyd's own clock
     # Both read the same clock, so the true offset is 0, and what is shown must bear its own bound
     # out.
     assert abs(shown["offset"]) <= shown["root_distance"]
