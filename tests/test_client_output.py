@@ -501,7 +501,7 @@ LEAPS = ["no warning", "last minute has 61 s", "last minute has 59 s", "clock no
         (dict(stratum=0, reference_id=b"\x1b[2J"), [r"\x1b[2J"]),
         (dict(reference_id=b"LOCL"), ["reference ID        76.79.67.76 or 'LOCL'"]),
         (dict(stratum=255), ["stratum             255 ("]),
-        (dict(reference_id=bytes(4)), ["reference ID        0.0.0.0 ("]),
+        (dict(reference_id=bytes(4)), [r"reference ID        0.0.0.0 or '\x00\x00\x00\x00'"]),
         (dict(poll=-128), ["poll                -128: 2^-128 s = 2.94e-39 s"]),
         (dict(precision=127), ["precision           127: 2^127 s = 1.7e+38 s"]),
         (dict(root_delay=2**32 - 66), ["root delay          -66 * 2^-16 s = -0.001007 s"]),
