@@ -110,6 +110,7 @@ def test_v_shows_the_sums_of_the_narrowest_sample_and_then_those_of_the_overlap(
     server = fake_server(lambda request: by_number(server, slow_reply, slow_request)(request))
     text = client("-v", "-n", 2, "-i", 0, server.host, server.port).stdout
     assert text.count("Request, 48 bytes:") == 1
+    assert re.search("^overlap ", text, re.MULTILINE)
     distance = re.search(r"\nRoot distance:  (\S+) s", text)[1]
     narrowest, overlap = re.search(
         r"The sample with the narrowest interval:\n.*= (\S+) s\n\n"
