@@ -229,6 +229,12 @@ def test_each_interval_is_drawn_on_the_axis_that_the_first_one_sets(low, high, r
     assert drawn(low, high) == row
 
 
+def test_beside_the_drawing_stand_the_middle_and_half_the_width_rounded_up():
+    interval = ntp_client.Result(None, -10, 1_000_000_011, 500_000_000, 0)
+    text = ntp_client.drawn("sample 1000000", interval, interval)
+    assert text == ("sample 1000000       |-----------|       +0.500000000 +- 0.500000011 s")
+
+
 @given(st.integers(-(10**6), 10**6), st.integers(0, 10**6), st.integers(1, 10**6))
 def test_what_lies_outside_the_axis_shows_on_which_side(low, width, first_width):
     row = drawn(low, low + width, (0, first_width))
