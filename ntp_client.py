@@ -646,10 +646,12 @@ def check_arguments(parser, args):
 def read_command_line():
     """The arguments. Leaves by SystemExit after the help, and if they are wrong."""
     parser = argparse.ArgumentParser(
+        # Without a usage and a width, argparse works hard for them at every start.
+        usage="""%(prog)s [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS]
+                     [-v | --json | --decode FILE] [server [port]]""",
         description="Tell how far this computer's clock is from an NTP server's, and never set it.",
         epilog="To try it without a network: tests/fake_ntp_server.py ./ntp_client.py -n 8",
         allow_abbrev=False,
-        # Without a width, argparse imports a lot to ask for the terminal's.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=80),
     )
     family, output = parser.add_mutually_exclusive_group(), parser.add_mutually_exclusive_group()

@@ -41,7 +41,7 @@ def test_it_imports_only_what_comes_with_python_and_nothing_that_the_lab_forbids
 
 
 def test_the_scripts_are_as_short_as_they_promise():
-    for script, lines in (("basics.py", 52), ("ntp_client.py", 730)):
+    for script, lines in (("basics.py", 52), ("ntp_client.py", 732)):
         assert len((TOP / script).read_text(encoding="utf-8").splitlines()) <= lines
 
 
