@@ -149,7 +149,9 @@ def test_what_an_interrupted_first_run_left_is_swept_up(copy):
 def test_a_first_run_that_is_interrupted_leaves_nothing(copy, tmp_path, number):
     os.mkfifo(tmp_path / "started")
     copy.break_python(says=f"x > {tmp_path / 'started'}; kill -{number} $PPID; printf ''")
-    with subprocess.Popen([copy.tests / "run"], stdout=subprocess.PIPE, **copy.options) as run:
+    # A shell's background jobs ignore Ctrl-C; this must not, wherever the tests run.
+    heard = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL), **copy.options}
+    with subprocess.Popen([copy.tests / "run"], stdout=subprocess.PIPE, **heard) as run:
         (tmp_path / "started").read_text()
         assert run.communicate(timeout=60)[0] == ""
     assert run.returncode == 130
