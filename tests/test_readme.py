@@ -2,13 +2,14 @@
 numbers.
 """
 
+import json
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from conftest import ENVIRONMENT, TOP
+from conftest import ENVIRONMENT, TOP, client
 
 README = (TOP / "README.md").read_text(encoding="utf-8")
 REAL_SERVER = "127.0.0.1 11123"  # the README's chronyd; the one of the tests is at another port
@@ -146,3 +147,12 @@ def test_it_is_for_a_person_in_a_hurry():
     assert len(README.split()) <= 2500
     for line in README.splitlines():
         assert len(line) <= 120 or line.startswith("|")
+
+
+def test_the_table_of_json_keys_is_complete(fake_server):
+    server = fake_server()
+    printed = json.loads(client("--json", server.host, server.port).stdout)
+    table = re.search(r"^\| key \|.*?\n\n", README, re.DOTALL | re.MULTILINE)[0]
+    cells = [row.split("|")[1] for row in table.splitlines()[2:] if row]
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert named | {"t2", "t3"} == set(printed)
