@@ -10,7 +10,6 @@ import json
 import socket
 import time
 from fractions import Fraction
-from unittest import mock
 
 import pytest
 
@@ -30,11 +29,25 @@ unix_times = st.integers(FIRST, LAST)
 SERVER = ntp_client.Server(socket.AF_INET, ("127.0.0.1", 123), "127.0.0.1 port 123")
 
 
+class NoSocket:
+    """What the client's exchange() needs of a socket, and nothing behind it."""
+
+    def __init__(self, *_):
+        self.setsockopt = self.connect = self.send = lambda *_: None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
 def exchange(reply, t1, t4):
     """Return what the client's exchange() does when this reply arrives, at these times."""
-    with mock.patch.object(time, "time_ns", return_value=t1), mock.patch.object(
-        socket, "socket"
-    ), mock.patch.object(ntp_client, "wait_for_reply", return_value=(reply, t4)):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "socket", NoSocket)
+        patch.setattr(time, "time_ns", lambda: t1)
+        patch.setattr(ntp_client, "wait_for_reply", lambda *_: (reply, t4))
         return ntp_client.exchange(SERVER, 0)
 
 
@@ -145,7 +158,7 @@ def test_one_sample_is_its_own_overlap_and_its_sums_are_the_formulas(here, t2, t
     assert sample.dispersion >= 2 + (t4 - t1) / 1000
 
 
-@given(st.integers(-(2**20), 2**20), st.integers(0, 2**19), st.integers(-128, 2))
+@given(st.integers(-(2**19), 2**19), st.integers(0, 2**18), st.integers(-128, 1))
 def test_the_root_distance_is_never_below_what_the_server_admits(
     root_delay, root_dispersion, precision
 ):
