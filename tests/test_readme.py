@@ -21,7 +21,7 @@ NOT_RUN = {
     "netcat -w 1 -u pool.ntp.org 123 < packet.binary | xxd -g 4": "needs the Internet",
     "sudo chronyd -x 'port 11123' 'allow 127.0.0.1' 'local stratum 2' 'cmdport 0'"
     " 'bindcmdaddress /' \\\n    'pidfile /run/chrony/lab.pid'": "starts a daemon as root",
-    "sudo sh -c 'kill $(cat /run/chrony/lab.pid)'": "stops that daemon",
+    "sudo sh -c 'kill $(cat /run/chrony/lab.pid) && rm /run/chrony/lab.pid'": "stops that daemon",
 }
 
 
