@@ -134,7 +134,7 @@ Server = namedtuple("Server", "family address name")
 # What one exchange measured; all times and durations are in ns.
 #     server, request, reply, header  the Server, both packets, and the Header of the reply
 #     t1, t2, t3, t4                  Unix times
-#     dispersion                      what reading the clocks adds to the interval, at each end
+#     dispersion                      what steps and drift of the clocks add at each end
 #     low, high                       the offset is not less than low, and not more than high
 #     offset                          add it to this computer's clock to have the server's time
 #     delay                           negative if clocks count in large steps
@@ -200,7 +200,7 @@ def check(sample):
     # Within one step of its clock, times may be in the wrong order (section 6).
     elif sample.t3 < sample.t2 - binary_to_ns(1, header.precision):
         reason = f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    elif sample.low >= sample.high:  # the delay is negative, by more than the clocks' steps explain
+    elif sample.low >= sample.high:  # high - low is delay + 2 * dispersion
         reason = "T2 to T3 took longer than T1 to T4 (or this computer's clock was set)"
     elif distance >= 16 * SECOND:  # MAXDISP, the limit in appendix A.5.1.1
         reason = f"the root distance, {seconds(distance)} s, is not below 16 s"
@@ -245,7 +245,7 @@ def receive(sock, t1):
 def wait_for_reply(sock, random_bits, t1, deadline):
     """The reply to the request with these random bits, and T4, when it arrived, in Unix ns.
 
-    Other packets are ignored: a forger can neither answer for the server nor prolong the wait.
+    Others are ignored: who has not seen the request can neither answer it nor prolong the wait.
     Raises NoReply when time.monotonic() has reached the deadline.
     """
     ignored = 0
@@ -284,7 +284,7 @@ def exchange(server, deadline):
         raise Failure(f"cannot reach it: {error.strerror}; check the network and its firewalls")
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive_timestamp), to_unix_ns(header.transmit_timestamp)
-    # Each end takes a reading of both clocks: a step of the server's, one of this one's, and drift.
+    # Each end needs a reading of both clocks. With the drift it holds for any moment from T1 to T4.
     step = max(1, round(time.get_clock_info("time").resolution * SECOND))
     dispersion = binary_to_ns(1, header.precision) + step + drift(t4 - t1)
     low = (t3 - t4) - dispersion
@@ -315,7 +315,7 @@ def utc(unix_ns):
 
 
 def timestamp_lines(timestamp, meaning=None):
-    """What a timestamp says, in two parts, for the lines of its two words. meaning: if no time."""
+    """Two strings: what a timestamp says, or the pair meaning, if its bits are set but no time."""
     if timestamp == 0:
         return "0:", "not set"
     if meaning:
@@ -401,7 +401,7 @@ def read_packet(name):
     if not 48 <= len(packet) < BUFFER or not tells_time(packet[0]):
         reason = f"{len(packet)} bytes that begin with 0x{packet[:1].hex()}"
         raise Failure(f"{name!a:.200} holds no NTP packet that tells the time: {reason}")
-    if len(packet) > 48 and tells_time(packet[48]):
+    if len(packet) > 48 and tells_time(packet[48]):  # no known extension field begins so
         raise Failure(f"{name!a:.200} holds more than one packet: {len(packet)} bytes")
     return packet
 
@@ -421,11 +421,11 @@ def tell(message):
 def ask(servers, args, suspicion):
     """The Sample of the first server that gives one.
 
-    A silent server is asked again, after the others; one that refuses, or cannot be reached, is
-    not. Tells what went wrong, and raises the last Failure. suspicion: what may cause a silence.
+    Until args.t is over, a silent server is asked again, after the others; one that refuses, or
+    cannot be reached, is not. Tells failures, raises the last. suspicion: why one may be silent.
     """
     deadline = time.monotonic() + args.t
-    # Servers want 2 s between requests (RFC 5905, section 13.2). Three silent ones use up all time.
+    # Servers want 2 s between requests (RFC 5905, section 13.2). No more than three are waited for.
     patience = max(2, args.t / 3)
     queue, silent = list(servers), []
     while True:
@@ -500,7 +500,7 @@ def drawn(label, interval, first_sample):
 
 
 def as_json(name, result, number, count, lost):
-    """Text: JSON about the sample with this number, or about the result of count samples."""
+    """Text: JSON about the sample with this number, or (number None) the result of so many."""
     import json  # here, because loading it takes time
 
     sample, header = result.narrowest, result.narrowest.header
@@ -539,7 +539,7 @@ def take_samples(servers, args):
         except Failure as failure:
             lost += 1
             if not samples:
-                return samples, lost, 1  # nobody answers
+                return samples, lost, 1  # nobody gives the time
             if isinstance(failure, KissOfDeath):
                 return samples, lost, 0  # not asked again
             continue
