@@ -24,7 +24,7 @@ The middle of this interval is the best guess. Its width is how long the two pac
 So the offset is wrong by at most half the delay. But clocks count in steps, and drift: this widens
 the interval a little at each end, by the dispersion. And the server's clock may be wrong, too; its
 reply says by how much. Half the interval plus this error is the root distance. Against the true
-time the offset is wrong by at most that, if the server tells the truth and nobody sets a clock.
+time the offset is wrong by no more, if the server tells the truth and nobody sets a clock.
 
 With -n there are several samples, one from each exchange. The offset lies in the interval of each,
 so it lies where all of them overlap, and the middle of that is the result:
@@ -60,9 +60,9 @@ UNIX_EPOCH = 2_208_988_800  # s in between: 70 years, 17 of them leap years
 def to_unix_ns(timestamp):
     """A 64-bit NTP timestamp as Unix time in ns.
 
-    The first 32 bits count seconds since the prime epoch, the other 32 bits parts of 1/2^32 s. In
-    2036 the seconds start again at 0. So a first bit of 1 means a time from 1968 to 2036, and a
-    first bit of 0 one from 2036 to 2104 (RFC 4330, section 3).
+    32 bits count seconds since the prime epoch, and 32 bits parts of 1/2^32 s. In 2036 the seconds
+    start again at 0. So if the first bit is 1, it is a time from 1968 to 2036, and if it is 0, one
+    of 2036 to 2104 (RFC 4330, section 3).
     """
     whole, fraction = divmod(timestamp, 2**32)
     if whole < 2**31:  # the first bit is 0
@@ -76,22 +76,22 @@ def binary_to_ns(number, exponent):
 
 
 def drift(elapsed):
-    """How many ns two clocks may drift apart in elapsed ns: a thousandth. (+ 1 rounds up.)
+    """How many ns two clocks may drift apart in elapsed ns: a thousandth, rounded up.
 
     Each may be off by 500 parts in a million, the most that NTP can correct (RFC 5905, A.5.5.6).
     """
-    return abs(elapsed) // 1000 + 1
+    return math.ceil(abs(elapsed) / 1000)
 
 
 def seconds(ns, sign=""):
-    """Text: ns in seconds, with nine decimals. sign: put before a number that is not negative."""
+    """Text: ns in seconds, with nine decimals. sign: what stands before it in place of a minus."""
     whole, decimals = divmod(abs(ns), SECOND)
     return f"{'-' if ns < 0 else sign}{whole}.{decimals:09d}"
 
 
 # ---- The packet
-# RFC 5905, section 7.3, figure 8. For struct, > is big-endian; B and b are bytes without and with a
-# sign, I and i are 32 bits, 4s is four bytes, Q is 64 bits. The first byte holds three fields.
+# RFC 5905, section 7.3, figure 8. For struct, > is big-endian; B and b are a byte without and with
+# a sign, I and i 32 bits, 4s four bytes, Q 64 bits. The first byte holds three fields.
 LAYOUT = struct.Struct(">BBbbiI4sQQQQ")
 Header = namedtuple(
     "Header",
@@ -116,8 +116,8 @@ Header = namedtuple(
 def new_request(random_bits):
     """A request: version, mode, and random_bits (8 bytes) as its transmit timestamp.
 
-    The server sends them back as the originate timestamp. So only somebody who has seen a request
-    can forge the reply. T1 stays here: a request needs no time (RFC 8915, section 9.2).
+    The server sends them back as the originate timestamp. So only who has seen the request can
+    forge the reply. T1 stays here: a request needs no time (RFC 8915, section 9.2).
     """
     return bytes([0b00_100_011]) + bytes(39) + random_bits  # leap 0, version 4, mode 3
 
@@ -144,7 +144,7 @@ Sample = namedtuple(
 
 
 class Failure(Exception):
-    """Something could not be done; the text says what and why. sample: the refused one, if any."""
+    """Something could not be done. The text says why; sample is the refused one, if any."""
 
     def __init__(self, text, sample=None):
         super().__init__(text)
@@ -152,11 +152,11 @@ class Failure(Exception):
 
 
 class NoReply(Failure):
-    """No reply came in time. The text says what came instead; it is empty if nothing did."""
+    """No reply came in time. The text says what came instead, and is empty if nothing did."""
 
 
 class KissOfDeath(Failure):
-    """A kiss-o'-death came: a reply that tells a simple client to stop asking."""
+    """A kiss-o'-death came. A simple client stops asking, whatever its code (RFC 4330, 8)."""
 
 
 def server_errors(header):
@@ -183,10 +183,10 @@ def check(sample):
     """Raise KissOfDeath or Failure, with the reason, if a sample must not be used."""
     header, reason = sample.header, None
     distance = root_distance(sample.low, sample.high, header)
-    if header.stratum == 0 and header.reference_id[0] != 0:  # a code: a kiss-o'-death
-        code = header.reference_id.rstrip(b"\0").decode("latin-1")
-        words = f"kiss-o'-death {code}: {KISS_CODES.get(code, 'not known here')}"
-        raise KissOfDeath(f"{words}; it is not asked again", sample)
+    code = header.reference_id.rstrip(b"\0").decode("latin-1")
+    if header.stratum == 0 and code:  # without a code it is just not synchronized
+        meaning = KISS_CODES.get(code, "not known here")
+        raise KissOfDeath(f"kiss-o'-death {code}: {meaning}; it is not asked again", sample)
     if not 1 <= header.version <= 4:  # RFC 4330, section 5; RFC 5905, section 9.2
         reason = f"it answers in NTP version {header.version}, and this client knows 1 to 4"
     elif header.leap == 3:  # RFC 5905, section 7.3, figure 9
@@ -205,7 +205,7 @@ def check(sample):
     elif distance >= 16 * SECOND:  # MAXDISP, the limit in appendix A.5.1.1
         reason = f"the root distance, {seconds(distance)} s, is not below 16 s"
     if reason:
-        raise Failure(f"{reason}; ask another server", sample)
+        raise Failure(f"{reason}; if this lasts, ask another server", sample)
 
 
 # Linux notes when each packet arrives, if asked to: some microseconds before Python gets it.
@@ -215,7 +215,7 @@ BUFFER = 2**16  # bytes: longer than any UDP packet
 
 
 def prepare_socket(sock):
-    """Ask the kernel to note arrivals, and for room for many packets: forgeries may pour in."""
+    """Ask the kernel to note arrivals, and for room for many packets: forged ones may pour in."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
         if sys.platform == "linux":
@@ -227,13 +227,14 @@ def prepare_socket(sock):
 def receive(sock, t1):
     """The next packet, and when it arrived, in Unix ns. Raises socket.timeout.
 
-    The kernel's note counts if it lies between T1 and now: in a sandbox its clock may be another.
+    The kernel's note counts if it lies between T1 and now. (Under libfaketime, say, programs see
+    another clock than the kernel's.)
     """
     if sys.platform != "linux":
         return sock.recv(BUFFER), time.time_ns()
     packet, notes, _, _ = sock.recvmsg(BUFFER, socket.CMSG_SPACE(TIMESPEC.size))
     now = time.time_ns()
-    for _, _, note in notes:
+    for _, _, note in notes:  # level, type, data
         if len(note) == TIMESPEC.size:
             whole, ns = TIMESPEC.unpack(note)
             arrival = whole * SECOND + ns
@@ -245,15 +246,15 @@ def receive(sock, t1):
 def wait_for_reply(sock, random_bits, t1, deadline):
     """The reply to the request with these random bits, and T4, when it arrived, in Unix ns.
 
-    Others are ignored: who has not seen the request can neither answer it nor prolong the wait.
+    Others are ignored: who has not seen the request can neither answer nor prolong the wait.
     Raises NoReply when time.monotonic() has reached the deadline.
     """
     ignored = 0
     while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             raise NoReply(f"packets that answer no request: {ignored}" if ignored else "")
-        sock.settimeout(min(left, 0.5))  # on Windows, Ctrl-C works only between waits
+        sock.settimeout(min(remaining, 0.5))  # on Windows, Ctrl-C works only between waits
         try:
             packet, t4 = receive(sock, t1)
         except socket.timeout:
@@ -314,12 +315,10 @@ def utc(unix_ns):
     return f"{datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=whole)}.{ns:09d} UTC"
 
 
-def timestamp_lines(timestamp, meaning=None):
-    """Two strings: what a timestamp says, or the pair meaning, if its bits are set but no time."""
+def timestamp_lines(timestamp):
+    """Two strings, for two lines: an NTP timestamp in s, and its date."""
     if timestamp == 0:
         return "0:", "not set"
-    if meaning:
-        return meaning
     unix_ns = to_unix_ns(timestamp)
     return f"{seconds(unix_ns + UNIX_EPOCH * SECOND)} s since the prime epoch:", utc(unix_ns)
 
@@ -332,11 +331,11 @@ def dissect(packet):
     poll, precision = header.poll, header.precision
     address, letters = ".".join(map(str, header.reference_id)), ascii(header.reference_id)[1:]
     root_delay, root_dispersion = header.root_delay, header.root_dispersion
-    repeated = "a time or random bits of the request,", "which the reply repeats"
     reference = timestamp_lines(header.reference_timestamp)
-    originate = timestamp_lines(header.originate_timestamp, repeated)
-    t2 = timestamp_lines(header.receive_timestamp)
-    t3 = timestamp_lines(header.transmit_timestamp, repeated if header.mode == 3 else None)
+    receive = timestamp_lines(header.receive_timestamp)
+    transmit = timestamp_lines(header.transmit_timestamp)
+    if header.mode == 3 and header.transmit_timestamp:
+        transmit = "a time or random bits,", "which the reply sends back"
     text = f"""\
 {kind}, {len(packet)} bytes:
  0  {word[0]}  leap indicator      {header.leap:02b}...... = {header.leap}: {LEAPS[header.leap]}
@@ -350,12 +349,12 @@ def dissect(packet):
 12  {word[3]}  reference ID        {address} or {letters}
 16  {word[4]}  reference timestamp {reference[0]}
 20  {word[5]}                      {reference[1]}
-24  {word[6]}  originate timestamp {originate[0]}
-28  {word[7]}                      {originate[1]}
-32  {word[8]}  receive timestamp   {t2[0]}
-36  {word[9]}                      {t2[1]}
-40  {word[10]}  transmit timestamp  {t3[0]}
-44  {word[11]}                      {t3[1]}"""
+24  {word[6]}  originate timestamp the transmit timestamp of the packet
+28  {word[7]}                      that this one answers (0: none)
+32  {word[8]}  receive timestamp   {receive[0]}
+36  {word[9]}                      {receive[1]}
+40  {word[10]}  transmit timestamp  {transmit[0]}
+44  {word[11]}                      {transmit[1]}"""
     if len(packet) > 48:
         text += f"\n48  and {len(packet) - 48} bytes more: extension fields or a MAC"
     return text
@@ -369,36 +368,35 @@ def both_packets(sample):
 def from_xxd(lines):
     """The bytes that xxd shows in these lines: 00000000: 240206ec 00000042  $......B"""
     packet = b""
-    for shown in lines:
-        position, words = shown.split(": ", 1)
+    for line in lines:
+        position, words = line.split(": ", 1)
         if int(position, 16) != len(packet):
-            raise Failure(f"is a line missing, or two dumps in one file? Here: {shown!a:.80}")
+            raise Failure(f"is a line missing, or two dumps in one file? Here: {line!a:.80}")
         try:
             packet += bytes.fromhex(words.split("  ")[0])  # two spaces end the words
         except ValueError:
-            raise Failure(f"this line is damaged: {shown!a:.80}")
+            raise Failure(f"this line is damaged: {line!a:.80}")
     return packet
 
 
 def tells_time(first_byte):
-    """Whether a packet that begins so can tell the time: version 1 to 4, and mode 1 to 5."""
+    """Whether a packet that begins so tells the time. (Versions are 1 to 4; modes 6, 7 manage.)"""
     return 1 <= (first_byte >> 3) & 0b111 <= 4 and 1 <= first_byte & 0b111 <= 5
 
 
 def read_packet(name):
-    """The packet in this file (-: stdin), which holds its bytes or what xxd prints of them."""
+    """The packet in this file (-: stdin): its bytes, or text copied from a terminal with xxd's."""
     try:
         with open(0 if name == "-" else name, "rb") as file:
             packet = file.read(2**20)
     except OSError as error:
         raise Failure(f"cannot read {name!a:.200}: {error.strerror}")
-    # xxd's lines may stand among others, if they were copied from a terminal.
     lines = re.findall(r"^ *([0-9a-f]{7,8}: .*)", packet.decode("latin-1"), re.MULTILINE)
     if lines:
         packet = from_xxd(lines)
-    elif packet.isascii() and b"\0" not in packet:  # other text, or nothing
+    elif packet.isascii() and b"\0" not in packet:
         raise Failure(f"{name!a:.200} is empty, or text that is not from xxd: no reply came?")
-    if not 48 <= len(packet) < BUFFER or not tells_time(packet[0]):
+    if not 48 <= len(packet) <= 1500 or not tells_time(packet[0]):  # 1500: an Ethernet frame
         reason = f"{len(packet)} bytes that begin with 0x{packet[:1].hex()}"
         raise Failure(f"{name!a:.200} holds no NTP packet that tells the time: {reason}")
     if len(packet) > 48 and tells_time(packet[48]):  # no known extension field begins so
@@ -418,27 +416,25 @@ def tell(message):
         pass
 
 
-def ask(servers, args, suspicion):
-    """The Sample of the first server that gives one.
+def ask(servers, args, guess):
+    """The Sample of the first server that gives one. Otherwise raises the last Failure, told.
 
-    Until args.t is over, a silent server is asked again, after the others; one that refuses, or
-    cannot be reached, is not. Tells failures, raises the last. suspicion: why one may be silent.
+    A silent server is asked again, after the others, until args.t is over. One that refuses, or
+    cannot be reached, is not. guess: why nobody answers, if nothing is known.
     """
     deadline = time.monotonic() + args.t
     # Servers want 2 s between requests (RFC 5905, section 13.2). No more than three are waited for.
     patience = max(2, args.t / 3)
-    queue, silent = list(servers), []
+    queue, reason = list(servers), guess
     while True:
         server = queue.pop(0)
         try:
             return exchange(server, min(time.monotonic() + patience, deadline))
         except NoReply as failure:
             queue.append(server)
-            silent.append(server.name)
-            suspicion = str(failure) or suspicion  # what was seen, rather than a guess
+            reason = str(failure) or reason  # what came instead, in one of the waits
             if time.monotonic() >= deadline:
-                names = ", ".join(sorted(set(silent)))
-                tell(f"error: {names}: no reply within {args.t:g} s ({suspicion})")
+                tell(f"error: {args.server}: no reply within {args.t:g} s ({reason})")
                 raise
             if sys.stderr and sys.stderr.isatty():
                 tell(f"no reply from {server.name} yet: still asking")
@@ -450,9 +446,9 @@ def ask(servers, args, suspicion):
                 raise
 
 
-# What many samples say together; in ns.
-#     narrowest      the Sample with the narrowest interval; the rest is about its moment, T4
-#     low, high      where all samples overlap: the offset is not less, and not more
+# What samples say together, in ns, about the moment T4 of the one with the narrowest interval.
+#     narrowest      that Sample
+#     low, high      where all overlap: the offset is not less, and not more
 #     offset         the middle of that
 #     root_distance  half of that, plus the server's errors
 Result = namedtuple("Result", "narrowest low high offset root_distance")
@@ -477,26 +473,20 @@ def combine(samples):
 
 
 def column(ns, first_sample):
-    """The column for ns on an axis where the interval of first_sample spans columns 6 to 18."""
-    return 6 + 12 * (ns - first_sample.low) // (first_sample.high - first_sample.low)
+    """The column for ns, from 0 to 24. The interval of first_sample goes from column 6 to 18."""
+    at = 6 + 12 * (ns - first_sample.low) // (first_sample.high - first_sample.low)
+    return min(max(at, 0), 24)
 
 
 def drawn(label, interval, first_sample):
-    """Text: the interval of a Sample or a Result on an axis, its middle, and half its width in s.
-
-    The axis has columns 0 to 24. < and > say that the interval goes on beyond it.
-    """
+    """Text: the interval of a Sample or a Result, drawn; its middle, and half its width, in s."""
     left, right = column(interval.low, first_sample), column(interval.high, first_sample)
-    row = ""
-    for at in range(25):
-        if at in (left, right):
-            row += "|"
-        else:
-            row += "-" if left < at < right else " "
-    begin = "<" if left < 0 else row[0]
-    end = ">" if right > 24 else row[24]
+    row = [" "] * 25
+    row[left : right + 1] = "-" * (right - left + 1)
+    for at in (left, right):  # columns 0 and 24: an end lies there, or farther out
+        row[at] = "<" if at == 0 else ">" if at == 24 else "|"
     half_width = seconds((interval.high - interval.low + 1) // 2)
-    return f"{label:11} {begin}{row[1:24]}{end} {seconds(interval.offset, '+')} +- {half_width} s"
+    return f"{label:11} {''.join(row)} {seconds(interval.offset, '+')} +- {half_width} s"
 
 
 def as_json(name, result, number, count, lost):
@@ -526,32 +516,30 @@ def as_json(name, result, number, count, lost):
 
 
 def take_samples(servers, args):
-    """The Samples, each shown as it comes, how many could not be had, and the exit status."""
-    samples, lost = [], 0
-    suspicion = "does a firewall block this UDP port?"
-    while len(samples) + lost < args.n:
+    """The Samples, how many could not be had, and the exit status. With -n, prints each."""
+    samples, lost, status = [], 0, 1  # 1: nobody gives the time
+    guess = f"does a firewall block UDP port {args.port}?"
+    for number in range(1, args.n + 1):
         try:
             if samples:
                 time.sleep(args.i)
-            sample = ask(servers, args, suspicion)
+            sample = ask(servers, args, guess)
         except KeyboardInterrupt:
-            return samples, lost, 130  # what there is counts
+            status = 130  # what there is counts
+            break
         except Failure as failure:
             lost += 1
-            if not samples:
-                return samples, lost, 1  # nobody gives the time
-            if isinstance(failure, KissOfDeath):
-                return samples, lost, 0  # not asked again
+            if not samples or isinstance(failure, KissOfDeath):
+                break
             continue
         samples.append(sample)
-        servers = [sample.server]  # it stays with the one that answered
-        suspicion = "the packet was lost, or the server limits its rate"
-        number = len(samples) + lost
+        servers, status = [sample.server], 0  # it stays with the one that answered
+        guess = "the packet was lost, or the server limits its rate"
         if args.n > 1 and args.json:
             print(as_json(args.server, combine([sample]), number, 1, lost), flush=True)
         elif args.n > 1:
             print(drawn(f"sample {number}", sample, samples[0]), flush=True)
-    return samples, lost, 0
+    return samples, lost, status
 
 
 # ---- The result
@@ -611,16 +599,16 @@ def print_result(result, args, samples, lost):
     if args.n > 1:
         print(drawn("overlap", result, samples[0]))
     print(report(args.server, result))
-    if args.v and args.n > 1:
+    if not args.v:
+        return
+    if args.n > 1:
         print("\nThe sample with the narrowest interval:")
-    if args.v:
-        print(arithmetic(sample))
-    if args.v and args.n > 1:
+    print(arithmetic(sample))
+    if args.n > 1:
         half_width = seconds((result.high - result.low + 1) // 2)
         print(f"where all overlap, {half_width} s take the place of delay / 2 + dispersion:")
         print(f"root distance = {seconds(result.root_distance)} s\n")
-    if args.v:
-        print(both_packets(sample))
+    print(both_packets(sample))
 
 
 # ---- The command line
@@ -682,7 +670,7 @@ def take_turns(servers):
 
 
 def resolve(args):
-    """The Servers with this name, each address once."""
+    """The Servers with the name args.server, each address once."""
     family = socket.AF_INET if args.ipv4 else socket.AF_INET6 if args.ipv6 else socket.AF_UNSPEC
     try:  # bytes: for a str, Python would load tables of international names
         found = socket.getaddrinfo(os.fsencode(args.server), args.port, family, socket.SOCK_DGRAM)
@@ -694,8 +682,8 @@ def resolve(args):
         server = Server(family, address, f"{printable(address[0])} port {address[1]}")
         if server not in servers and address[0] not in ("0.0.0.0", "::"):
             servers.append(server)
-    if not servers:  # a network that blocks a name may answer so
-        raise Failure(f"{args.server!a:.200} is blocked: it has no address but 0.0.0.0 or ::")
+    if not servers:  # this is how a network may block a name
+        raise Failure(f"{args.server!a:.200} has no address but 0.0.0.0 or ::; is it blocked?")
     return take_turns(servers)
 
 

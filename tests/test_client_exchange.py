@@ -147,7 +147,8 @@ def test_no_reply_is_said_after_the_timeout(ask):
     assert_one_error_line(
         ask(silent, "-t", "0.4"),
         1,
-        "no reply within 0.4 s (does a firewall block this UDP port?)\n",
+        "no reply within 0.4 s (does a firewall block UDP port ",
+        "?)\n",
     )
     assert time.monotonic() - before >= 0.4
 
@@ -203,7 +204,7 @@ def test_a_name_that_the_network_blocks_is_not_this_computers_own_server(fake_se
     server = fake_server()
     result = patched_client(resolves_to(*addresses), "two.example", server.port)
     assert_one_error_line(
-        result, 1, "'two.example' is blocked: it has no address but 0.0.0.0 or ::"
+        result, 1, "'two.example' has no address but 0.0.0.0 or ::; is it blocked?"
     )
     assert server.requests == []
 
@@ -265,7 +266,7 @@ def test_it_asks_again_after_2_s_or_a_third_of_the_timeout_and_gives_up_in_the_e
     result = patched_client(NO_ANSWER_AND_NO_WAITING, *options, "127.0.0.1", 123)
     expected = [f"asks 127.0.0.1 at {when:.3f} s" for when in asks]
     assert result.stdout.splitlines() == [*expected, f"gives up at {gives_up:.3f} s"]
-    assert_one_error_line(result, 1, f"127.0.0.1 port 123: no reply within {gives_up:g} s")
+    assert_one_error_line(result, 1, f": 127.0.0.1: no reply within {gives_up:g} s")
 
 
 V4, V6 = [f"192.0.2.{n}" for n in range(1, 5)], [f"2001:db8::{n}" for n in range(1, 5)]
@@ -286,9 +287,8 @@ def test_silent_addresses_take_turns_and_so_do_ipv6_and_ipv4(addresses, asked):
     patch = NO_ANSWER_AND_NO_WAITING + resolves_to(*addresses)
     result = patched_client(patch, "many.example")
     assert re.findall(r"asks (\S+) at", result.stdout) == asked
-    assert_one_error_line(result, 1, "no reply within 6 s (does a firewall block this UDP port?)\n")
-    for address in addresses:
-        assert (f"{address} port 123" in result.stderr) == (address in asked)
+    guess = "does a firewall block UDP port 123?"
+    assert_one_error_line(result, 1, f": many.example: no reply within 6 s ({guess})\n")
 
 
 @linux_only
@@ -390,7 +390,8 @@ def test_a_reply_from_another_port_never_counts(ask):
     assert_one_error_line(
         ask(from_elsewhere, "-t", "0.2"),
         1,
-        "no reply within 0.2 s (does a firewall block this UDP port?)\n",
+        "no reply within 0.2 s (does a firewall block UDP port ",
+        "?)\n",
     )
 
 
@@ -483,7 +484,7 @@ REFUSED = {
 def test_it_is_refused_and_the_reason_given(ask, what):
     changes, words = REFUSED[what]
     result = ask(changed(**changes))
-    assert_one_error_line(result, 1, f": {words}", "; ask another server\n")
+    assert_one_error_line(result, 1, f": {words}", "; if this lasts, ask another server\n")
     assert result.stdout == ""
 
 
@@ -509,7 +510,7 @@ REFUSED_TIMES = {
 def test_times_that_cannot_be_are_refused(ask, what):
     reply, words = REFUSED_TIMES[what]
     result = ask(lambda request: [reply(request)], "-t", 50)
-    assert_one_error_line(result, 1, words, "; ask another server\n")
+    assert_one_error_line(result, 1, words, "; if this lasts, ask another server\n")
     assert result.stdout == ""
 
 

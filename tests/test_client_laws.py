@@ -229,9 +229,9 @@ def drawn(low, high, first=(-12_000, 12_000)):
         (-6_000, 6_000, "         |-----|         "),
         (-5_500, 6_500, "         |-----|         "),
         (1_000, 1_500, "            |            "),
-        (-24_000, 24_000, "|-----------------------|"),
-        (-24_001, 0, "<-----------|            "),
-        (0, 26_000, "            |----------->"),
+        (-22_000, 22_000, " |---------------------| "),
+        (-24_000, 0, "<-----------|            "),
+        (0, 24_000, "            |----------->"),
         (-90_000, 90_000, "<----------------------->"),
         (-90_000, -80_000, "<                        "),
         (80_000, 90_000, "                        >"),
@@ -252,6 +252,6 @@ def test_beside_the_drawing_stand_the_middle_and_half_the_width_rounded_up():
 def test_what_lies_outside_the_axis_shows_on_which_side(low, width, first_width):
     row = drawn(low, low + width, (0, first_width))
     assert len(row) == 25
-    assert (row[0] == "<") == (low < -first_width / 2)
-    assert (row[-1] == ">") == ((low + width) * 24 >= first_width * 38)
+    assert (row[0] == "<") == (low * 12 < -5 * first_width)
+    assert (row[-1] == ">") == ((low + width) * 12 >= first_width * 18)
     assert row.strip("<|>- ") == ""

@@ -65,7 +65,7 @@ DELAY = (T4 - T1) - (T3 - T2)
 ERRORS = {  # in ns, in the order of -v
     "delay / 2": DELAY // 2,
     # a step of the server's clock, 2^-20 s; one of this clock; and a thousandth of T4 - T1
-    "dispersion": 954 + 1 + 7_001,
+    "dispersion": 954 + 1 + 7_000,
     "root delay / 2": 503_541,  # 66 / 2^17 s, rounded up
     "root dispersion": 1_998_902,  # 131 / 2^16 s
 }
@@ -255,8 +255,8 @@ Reply, 48 bytes:
 12  7f000001  reference ID        127.0.0.1 or '\\x7f\\x00\\x00\\x01'
 16  eeaee66e  reference timestamp 4004439662.500796994 s since the prime epoch:
 20  80343b57                      2026-11-23 16:21:02.500796994 UTC
-24  3c06a663  originate timestamp a time or random bits of the request,
-28  425c77ac                      which the reply repeats
+24  3c06a663  originate timestamp the transmit timestamp of the packet
+28  425c77ac                      that this one answers (0: none)
 32  eeaee66e  receive timestamp   4004439662.944423764 s since the prime epoch:
 36  f1c5c17b                      2026-11-23 16:21:02.944423764 UTC
 40  eeaee66e  transmit timestamp  4004439662.944546010 s since the prime epoch:
@@ -372,7 +372,7 @@ def test_decode_of_nothing_says_that_no_reply_came(decode):
     ("content", "words"),
     [
         (b"\x24" + bytes(46), "47 bytes that begin with 0x24\n"),
-        (b"\x24" + bytes(65_535), "65536 bytes that begin with 0x24\n"),
+        (b"\x24" + bytes(1_500), "1501 bytes that begin with 0x24\n"),
         (CAPTURED * 2, "holds more than one packet: 96 bytes"),
         (b"\x23" + bytes(47) + CAPTURED, "holds more than one packet: 96 bytes"),
         (AS_XXD_SHOWS_IT.encode("utf-16"), "bytes that begin with 0xff\n"),
@@ -385,7 +385,7 @@ def test_decode_of_nothing_says_that_no_reply_came(decode):
     ],
     ids=[
         "47 bytes",
-        "65536 bytes",
+        "1501 bytes",
         "two replies",
         "a request and its reply",
         "UTF-16",
@@ -456,8 +456,8 @@ def test_v_shows_both_packets_as_decode_does(ask, decode):
     assert request.stdout.startswith("Request, 48 bytes:\n")
     word1, word2 = sent[0][40:44].hex(), sent[0][44:].hex()
     assert request.stdout.endswith(f"""\
-40  {word1}  transmit timestamp  a time or random bits of the request,
-44  {word2}                      which the reply repeats
+40  {word1}  transmit timestamp  a time or random bits,
+44  {word2}                      which the reply sends back
 """)
     assert r"reference ID        71.80.83.0 or 'GPS\x00'" in reply.stdout
     assert reply.stdout.endswith("48  and 20 bytes more: extension fields or a MAC\n")
