@@ -23,8 +23,10 @@ The middle of this interval is the best guess. Its width is how long the two pac
 
 So the offset is wrong by at most half the delay. But clocks count in steps, and drift: this widens
 the interval a little at each end, by the dispersion. And the server's clock may be wrong, too; its
-reply says by how much. Half the interval plus this error is the root distance. Against the true
-time the offset is wrong by no more, if the server tells the truth and nobody sets a clock.
+reply says by how much. So against the true time, the offset is wrong by at most the root distance,
+if the server tells the truth and nobody sets a clock:
+
+    root distance = delay / 2 + dispersion + the server's own errors
 
 With -n there are several samples, one from each exchange. The offset lies in the interval of each,
 so it lies where all of them overlap, and the middle of that is the result:
@@ -33,8 +35,8 @@ so it lies where all of them overlap, and the middle of that is the result:
     sample 2         |-----------|
     overlap          |-----|
 
-The overlap is narrow if one sample had a quick request, and another one a quick reply. But clocks
-may drift apart by 1 ms in 1 s: the interval of an earlier or later sample is widened by as much.
+A quick request gives a low upper end, a quick reply a high lower end: so the overlap can be
+narrower than each sample. But clocks may drift apart by 1 ms in 1 s, which widens the others.
 
 exchange() is the protocol (RFC 5905) on one screen. What a function calls stands above it.
 Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C.
@@ -52,7 +54,7 @@ import time
 from collections import namedtuple
 
 # ---- Times
-SECOND = 10**9  # times are integers, in nanoseconds (ns); only pauses and deadlines are in s
+SECOND = 10**9  # we count in nanoseconds (ns), as integers; only pauses and deadlines are in s
 # NTP counts from the prime epoch, 1900-01-01; Unix and Python count from 1970-01-01.
 UNIX_EPOCH = 2_208_988_800  # s in between: 70 years, 17 of them leap years
 
@@ -78,13 +80,13 @@ def binary_to_ns(number, exponent):
 def drift(elapsed):
     """How many ns two clocks may drift apart in elapsed ns: a thousandth, rounded up.
 
-    Each may be off by 500 parts in a million, the most that NTP can correct (RFC 5905, A.5.5.6).
+    Each may be off by half: 500 parts in a million, the most NTP can correct (RFC 5905, A.5.5.6).
     """
     return math.ceil(abs(elapsed) / 1000)
 
 
 def seconds(ns, sign=""):
-    """Text: ns in seconds, with nine decimals. sign: what stands before it in place of a minus."""
+    """Text: ns in seconds, with nine decimals. sign: put before it, unless it is negative."""
     whole, decimals = divmod(abs(ns), SECOND)
     return f"{'-' if ns < 0 else sign}{whole}.{decimals:09d}"
 
@@ -99,12 +101,12 @@ Header = namedtuple(
         "leap",  # B, its first 2 bits: is a leap second ahead? 3: not synchronized
         "version",  # the next 3 bits
         "mode",  # the last 3 bits: 3 is a request, 4 a reply
-        "stratum",  # B: 1 has a reference clock (GPS, say), 2 asks a server at stratum 1, and so on
+        "stratum",  # B: 1 has a reference clock (GPS, say), 2 asks a 1, and so on; 0 has no time
         "poll",  # b: the longest pause between requests is 2^poll s; a reply just repeats it
         "precision",  # b: the server's clock counts in steps of 2^precision s
         "root_delay",  # i: the delay to the reference clock, the root, in 2^-16 s
         "root_dispersion",  # I: other errors on the way from there, in 2^-16 s
-        "reference_id",  # 4s: where the server's time is from
+        "reference_id",  # 4s: where the server's time is from; at stratum 0: why it has none
         "reference_timestamp",  # Q: when the server's clock was last set; 0: not known
         "originate_timestamp",  # Q: the request's transmit timestamp, sent back
         "receive_timestamp",  # Q: T2
@@ -117,7 +119,7 @@ def new_request(random_bits):
     """A request: version, mode, and random_bits (8 bytes) as its transmit timestamp.
 
     The server sends them back as the originate timestamp. So only who has seen the request can
-    forge the reply. T1 stays here: a request needs no time (RFC 8915, section 9.2).
+    forge the reply. T1 itself is not sent: no server needs it (RFC 8915, section 9.2).
     """
     return bytes([0b00_100_011]) + bytes(39) + random_bits  # leap 0, version 4, mode 3
 
@@ -156,7 +158,7 @@ class NoReply(Failure):
 
 
 class KissOfDeath(Failure):
-    """A kiss-o'-death came. A simple client stops asking, whatever its code (RFC 4330, 8)."""
+    """A kiss-o'-death came: no time, but a code for the reason. It means stop (RFC 4330, 8)."""
 
 
 def server_errors(header):
@@ -166,7 +168,7 @@ def server_errors(header):
 
 
 def root_distance(low, high, header):
-    """Half an interval plus the server's errors, in ns (RFC 5905, appendix A.5.5.2)."""
+    """Half the interval from low to high, plus the server's errors, in ns (RFC 5905, A.5.5.2)."""
     return (high - low + 1) // 2 + sum(server_errors(header))  # + 1: to round up
 
 
@@ -183,8 +185,8 @@ def check(sample):
     """Raise KissOfDeath or Failure, with the reason, if a sample must not be used."""
     header, reason = sample.header, None
     distance = root_distance(sample.low, sample.high, header)
-    code = header.reference_id.rstrip(b"\0").decode("latin-1")
-    if header.stratum == 0 and code:  # without a code it is just not synchronized
+    if header.stratum == 0 and any(header.reference_id):  # a kiss-o'-death
+        code = header.reference_id.rstrip(b"\0").decode("latin-1")
         meaning = KISS_CODES.get(code, "not known here")
         raise KissOfDeath(f"kiss-o'-death {code}: {meaning}; it is not asked again", sample)
     if not 1 <= header.version <= 4:  # RFC 4330, section 5; RFC 5905, section 9.2
@@ -197,19 +199,19 @@ def check(sample):
         reason = "its transmit timestamp is missing"
     elif header.receive_timestamp == 0:  # RFC 5905, section 6
         reason = "its receive timestamp is missing"
-    # Within one step of its clock, times may be in the wrong order (section 6).
+    # T3 may be before T2, by less than a step of its clock (section 6).
     elif sample.t3 < sample.t2 - binary_to_ns(1, header.precision):
         reason = f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    elif sample.low >= sample.high:  # high - low is delay + 2 * dispersion
+    elif sample.low >= sample.high:  # no offset explains these times
         reason = "T2 to T3 took longer than T1 to T4 (or this computer's clock was set)"
-    elif distance >= 16 * SECOND:  # MAXDISP, the limit in appendix A.5.1.1
+    elif distance >= 16 * SECOND:  # appendix A.5.1.1 limits the server's part to this
         reason = f"the root distance, {seconds(distance)} s, is not below 16 s"
     if reason:
         raise Failure(f"{reason}; if this lasts, ask another server", sample)
 
 
 # Linux notes when each packet arrives, if asked to: some microseconds before Python gets it.
-SO_TIMESTAMPNS = 35  # the option that asks for it
+SO_TIMESTAMPNS = 35  # the option that asks for it; the module socket does not name it
 TIMESPEC = struct.Struct("@ll")  # the note: two C longs, seconds and ns
 BUFFER = 2**16  # bytes: longer than any UDP packet
 
@@ -221,14 +223,14 @@ def prepare_socket(sock):
         if sys.platform == "linux":
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     except OSError:
-        pass  # both only help
+        pass  # it works without them, too
 
 
 def receive(sock, t1):
     """The next packet, and when it arrived, in Unix ns. Raises socket.timeout.
 
-    The kernel's note counts if it lies between T1 and now. (Under libfaketime, say, programs see
-    another clock than the kernel's.)
+    The kernel's note comes beside the packet, as ancillary data. It counts if it lies between T1
+    and now: under libfaketime, say, programs see another clock than the kernel.
     """
     if sys.platform != "linux":
         return sock.recv(BUFFER), time.time_ns()
@@ -246,7 +248,7 @@ def receive(sock, t1):
 def wait_for_reply(sock, random_bits, t1, deadline):
     """The reply to the request with these random bits, and T4, when it arrived, in Unix ns.
 
-    Others are ignored: who has not seen the request can neither answer nor prolong the wait.
+    Other packets are ignored: who has not seen the request can neither answer nor prolong the wait.
     Raises NoReply when time.monotonic() has reached the deadline.
     """
     ignored = 0
@@ -275,7 +277,7 @@ def exchange(server, deadline):
     try:
         with socket.socket(server.family, socket.SOCK_DGRAM) as sock:
             prepare_socket(sock)
-            sock.connect(server.address)  # from now on the kernel drops what anybody else sends
+            sock.connect(server.address)  # the kernel drops what comes from another address
             t1 = time.time_ns()
             sock.send(request)
             reply, t4 = wait_for_reply(sock, random_bits, t1, deadline)
@@ -285,7 +287,8 @@ def exchange(server, deadline):
         raise Failure(f"cannot reach it: {error.strerror}; check the network and its firewalls")
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive_timestamp), to_unix_ns(header.transmit_timestamp)
-    # Each end needs a reading of both clocks. With the drift it holds for any moment from T1 to T4.
+    # Each end comes from one reading of each clock, so a step of each widens it. So does the drift
+    # from T1 to T4: now the interval holds at any moment in between.
     step = max(1, round(time.get_clock_info("time").resolution * SECOND))
     dispersion = binary_to_ns(1, header.precision) + step + drift(t4 - t1)
     low = (t3 - t4) - dispersion
@@ -324,7 +327,7 @@ def timestamp_lines(timestamp):
 
 
 def dissect(packet):
-    """Text: each word of a packet as xxd -g 4 shows it, the field's name, and what it says."""
+    """Text: the header of a packet, its words as xxd -g 4 shows them, and what each field says."""
     word = [packet[at : at + 4].hex() for at in range(0, 48, 4)]
     header = unpack(packet)
     kind = {3: "Request", 4: "Reply"}.get(header.mode, "Packet")
@@ -360,11 +363,6 @@ def dissect(packet):
     return text
 
 
-def both_packets(sample):
-    """Text: the request and the reply of a sample, dissected."""
-    return f"{dissect(sample.request)}\n\n{dissect(sample.reply)}"
-
-
 def from_xxd(lines):
     """The bytes that xxd shows in these lines: 00000000: 240206ec 00000042  $......B"""
     packet = b""
@@ -380,12 +378,12 @@ def from_xxd(lines):
 
 
 def tells_time(first_byte):
-    """Whether a packet that begins so tells the time. (Versions are 1 to 4; modes 6, 7 manage.)"""
+    """Whether it begins a packet about time: version 1 to 4, mode 1 to 5 (6, 7 manage servers)."""
     return 1 <= (first_byte >> 3) & 0b111 <= 4 and 1 <= first_byte & 0b111 <= 5
 
 
 def read_packet(name):
-    """The packet in this file (-: stdin): its bytes, or text copied from a terminal with xxd's."""
+    """The packet in this file (-: stdin): its bytes, or xxd's lines, also among other text."""
     try:
         with open(0 if name == "-" else name, "rb") as file:
             packet = file.read(2**20)
@@ -394,12 +392,12 @@ def read_packet(name):
     lines = re.findall(r"^ *([0-9a-f]{7,8}: .*)", packet.decode("latin-1"), re.MULTILINE)
     if lines:
         packet = from_xxd(lines)
-    elif packet.isascii() and b"\0" not in packet:
+    elif packet.isascii() and b"\0" not in packet:  # other text, or nothing
         raise Failure(f"{name!a:.200} is empty, or text that is not from xxd: no reply came?")
     if not 48 <= len(packet) <= 1500 or not tells_time(packet[0]):  # 1500: an Ethernet frame
         reason = f"{len(packet)} bytes that begin with 0x{packet[:1].hex()}"
         raise Failure(f"{name!a:.200} holds no NTP packet that tells the time: {reason}")
-    if len(packet) > 48 and tells_time(packet[48]):  # no known extension field begins so
+    if len(packet) > 48 and tells_time(packet[48]):  # a second one begins so
         raise Failure(f"{name!a:.200} holds more than one packet: {len(packet)} bytes")
     return packet
 
@@ -417,13 +415,13 @@ def tell(message):
 
 
 def ask(servers, args, guess):
-    """The Sample of the first server that gives one. Otherwise raises the last Failure, told.
+    """The Sample of the first server that gives one. Tells each failure, and raises the last.
 
     A silent server is asked again, after the others, until args.t is over. One that refuses, or
-    cannot be reached, is not. guess: why nobody answers, if nothing is known.
+    cannot be reached, is not. guess: the reason to tell for silence, unless another is seen.
     """
     deadline = time.monotonic() + args.t
-    # Servers want 2 s between requests (RFC 5905, section 13.2). No more than three are waited for.
+    # Servers want 2 s between requests (RFC 5905, section 13.2). At most three waits fit into -t.
     patience = max(2, args.t / 3)
     queue, reason = list(servers), guess
     while True:
@@ -441,7 +439,8 @@ def ask(servers, args, guess):
         except Failure as failure:
             tell(f"error: {server.name}: {failure}")
             if args.v and failure.sample:
-                print(both_packets(failure.sample), end="\n\n", flush=True)
+                shown = dissect(failure.sample.request), dissect(failure.sample.reply)
+                print(*shown, sep="\n\n", end="\n\n", flush=True)
             if not queue:
                 raise
 
@@ -455,7 +454,7 @@ Result = namedtuple("Result", "narrowest low high offset root_distance")
 
 
 def combine(samples):
-    """The Result: where all samples overlap, at the moment of the narrowest one.
+    """The Result: where all samples overlap, at the moment T4 of the narrowest one.
 
     What the clocks may drift in between widens the others. Raises Failure if there is no overlap.
     """
@@ -503,6 +502,7 @@ def as_json(name, result, number, count, lost):
         "port": sample.server.address[1],
         "stratum": header.stratum,
         "leap": header.leap,
+        # The times, delay and dispersion are the narrowest sample's.
         "t1": seconds(sample.t1),  # text, since a number in JavaScript would lose nanoseconds
         "t2": seconds(sample.t2),
         "t3": seconds(sample.t3),
@@ -516,7 +516,10 @@ def as_json(name, result, number, count, lost):
 
 
 def take_samples(servers, args):
-    """The Samples, how many could not be had, and the exit status. With -n, prints each."""
+    """The Samples, each printed if there shall be several; how many were lost; the exit status.
+
+    It ends early if nobody answers the first time, at a kiss-o'-death, and at Ctrl-C.
+    """
     samples, lost, status = [], 0, 1  # 1: nobody gives the time
     guess = f"does a firewall block UDP port {args.port}?"
     for number in range(1, args.n + 1):
@@ -525,7 +528,7 @@ def take_samples(servers, args):
                 time.sleep(args.i)
             sample = ask(servers, args, guess)
         except KeyboardInterrupt:
-            status = 130  # what there is counts
+            status = 130
             break
         except Failure as failure:
             lost += 1
@@ -608,7 +611,7 @@ def print_result(result, args, samples, lost):
         half_width = seconds((result.high - result.low + 1) // 2)
         print(f"where all overlap, {half_width} s take the place of delay / 2 + dispersion:")
         print(f"root distance = {seconds(result.root_distance)} s\n")
-    print(both_packets(sample))
+    print(dissect(sample.request), dissect(sample.reply), sep="\n\n")
 
 
 # ---- The command line
@@ -616,11 +619,10 @@ def print_result(result, args, samples, lost):
 
 def check_arguments(parser, args):
     """Leave by parser.error() if the arguments make no sense."""
-    if args.decode is not None and args.server is not None:
+    if args.decode is not None and args.server != parser.get_default("server"):
         parser.error("--decode reads a file and asks no server")
-    server = args.server or ""
-    if "/" in server or "[" in server or server.count(":") == 1:
-        parser.error(f"{server!a:.200}: name the host alone, and then the port, as in: ::1 123")
+    if "/" in args.server or "[" in args.server or args.server.count(":") == 1:
+        parser.error(f"{args.server!a:.200}: name the host alone, then the port, as in: ::1 123")
     for name, value, low, high in (
         ("-n", args.n, 1, 10**6),
         ("-i", args.i, 0, 86_400),
@@ -634,7 +636,7 @@ def check_arguments(parser, args):
 def read_command_line():
     """The arguments. Leaves by SystemExit after the help, and if they are wrong."""
     parser = argparse.ArgumentParser(
-        # Without a usage and a width, argparse works hard for them at every start.
+        # Without a usage and a width, argparse works them out at every start.
         usage="""%(prog)s [-h] [-4 | -6] [-n N] [-i SECONDS] [-t SECONDS]
                      [-v | --json | --decode FILE] [server [port]]""",
         description="Tell how far this computer's clock is from an NTP server's, and never set it.",
@@ -652,7 +654,8 @@ def read_command_line():
     output.add_argument("-v", action="store_true", help="show the arithmetic and both packets")
     output.add_argument("--json", action="store_true", help="print JSON, an object a line")
     output.add_argument("--decode", metavar="FILE", help="show a saved packet (-: from stdin)")
-    add("server", nargs="?", help="its name or address (default: pool.ntp.org)")
+    default = "pool.ntp.org"
+    add("server", nargs="?", default=default, help=f"its name or address (default: {default})")
     add("port", nargs="?", type=int, default=123, help="its UDP port (default: 123)")
     args = parser.parse_intermixed_args()  # options may stand between server and port
     check_arguments(parser, args)
@@ -695,8 +698,6 @@ def main():
     if args.decode is not None:
         print(dissect(read_packet(args.decode)))
         return 0
-    if args.server is None:
-        args.server = "pool.ntp.org"
     samples, lost, status = take_samples(resolve(args), args)
     if samples:
         print_result(combine(samples), args, samples, lost)
