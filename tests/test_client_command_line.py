@@ -145,7 +145,7 @@ def test_a_wrong_command_line_is_a_usage_line_an_error_line_and_status_2(what):
     assert words in error
     if words.endswith(": "):  # a server
         assert "name the host alone" in error
-        assert "and then the port" in error
+        assert ", then the port" in error
 
 
 @pytest.mark.parametrize(
