@@ -130,7 +130,8 @@ def test_every_option_that_is_named_exists_and_every_option_is_named():
     exist = {
         option for text in helps.values() for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", text)
     }
-    others = {"-q", "-w", "-x", "-u", "-g", "-V"}  # netcat's, chronyd's, xxd's and Python's
+    # netcat's, chronyd's, xxd's, Python's and systemctl's
+    others = {"-q", "-w", "-x", "-u", "-g", "-V", "--now"}
     rows = re.findall(r"^    (-.*?)  ", README, re.MULTILINE)
     in_list = {option for row in rows for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", row)}
     named = {
