@@ -16,15 +16,15 @@ before it was sent, so
 
     T3 - T4  <=  offset  <=  T2 - T1
 
-The middle of this interval is the best guess. Its width is how long the two packets travelled:
+The middle of this interval is our estimate. Its width is how long the two packets travelled:
 
     offset = ((T2 - T1) + (T3 - T4)) / 2
     delay  = (T4 - T1) - (T3 - T2)
 
-So the offset is wrong by at most half the delay. But clocks count in steps, and drift: this widens
-the interval a little at each end, by the dispersion. And the server's clock may be wrong, too; its
-reply says by how much. So against the true time, the offset is wrong by at most the root distance,
-if the server tells the truth and nobody sets a clock:
+So the estimate is wrong by at most half the delay. But clocks count in steps, and drift: that
+widens the interval a little at each end, by the dispersion. And the server's clock may be wrong,
+too; its reply says by how much. So against the true time, the estimate is wrong by at most the root
+distance, if the server tells the truth and nobody sets a clock:
 
     root distance = delay / 2 + dispersion + the server's own errors
 
@@ -36,7 +36,8 @@ so it lies where all of them overlap, and the middle of that is the result:
     overlap          |-----|
 
 A quick request gives a low upper end, a quick reply a high lower end: so the overlap can be
-narrower than each sample. But clocks may drift apart by 1 ms in 1 s, which widens the others.
+narrower than each sample. But clocks may drift apart by 1 ms in 1 s: all intervals but the
+narrowest are widened by as much.
 
 exchange() is the protocol (RFC 5905) on one screen. What a function calls stands above it.
 Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C.
@@ -136,9 +137,9 @@ Server = namedtuple("Server", "family address name")
 # What one exchange measured; all times and durations are in ns.
 #     server, request, reply, header  the Server, both packets, and the Header of the reply
 #     t1, t2, t3, t4                  Unix times
-#     dispersion                      what steps and drift of the clocks add at each end
+#     dispersion                      what steps and drift of these two clocks add at each end
 #     low, high                       the offset is not less than low, and not more than high
-#     offset                          add it to this computer's clock to have the server's time
+#     offset                          the middle: add it to this clock to have the server's time
 #     delay                           negative if clocks count in large steps
 Sample = namedtuple(
     "Sample", "server request reply header t1 t2 t3 t4 dispersion low high offset delay"
@@ -154,7 +155,7 @@ class Failure(Exception):
 
 
 class NoReply(Failure):
-    """No reply came in time. The text says what came instead, and is empty if nothing did."""
+    """No reply came in time. The text says what came instead, or is empty: ask() completes it."""
 
 
 class KissOfDeath(Failure):
@@ -162,14 +163,14 @@ class KissOfDeath(Failure):
 
 
 def server_errors(header):
-    """How wrong the server's clock may be, by its own word: two errors in ns, to be added."""
+    """How wrong the server's clock may be, in ns: half its root delay, and its root dispersion."""
     root_delay = abs(header.root_delay)  # old servers may send a negative one
     return binary_to_ns(root_delay / 2, -16), binary_to_ns(header.root_dispersion, -16)
 
 
 def root_distance(low, high, header):
-    """Half the interval from low to high, plus the server's errors, in ns (RFC 5905, A.5.5.2)."""
-    return (high - low + 1) // 2 + sum(server_errors(header))  # + 1: to round up
+    """In ns: half of high - low (of a sample: delay / 2 + dispersion), plus the server's errors."""
+    return (high - low + 1) // 2 + sum(server_errors(header))  # RFC 5905, A.5.5.2; + 1 rounds up
 
 
 KISS_CODES = {  # RFC 5905, section 7.4, figure 13: those that a client like this one meets
@@ -199,10 +200,9 @@ def check(sample):
         reason = "its transmit timestamp is missing"
     elif header.receive_timestamp == 0:  # RFC 5905, section 6
         reason = "its receive timestamp is missing"
-    # T3 may be before T2, by less than a step of its clock (section 6).
-    elif sample.t3 < sample.t2 - binary_to_ns(1, header.precision):
+    elif sample.t3 < sample.t2 - binary_to_ns(1, header.precision):  # section 6 allows one step
         reason = f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    elif sample.low >= sample.high:  # no offset explains these times
+    elif sample.low >= sample.high:  # no interval is left
         reason = "T2 to T3 took longer than T1 to T4 (or this computer's clock was set)"
     elif distance >= 16 * SECOND:  # appendix A.5.1.1 limits the server's part to this
         reason = f"the root distance, {seconds(distance)} s, is not below 16 s"
@@ -262,16 +262,13 @@ def wait_for_reply(sock, random_bits, t1, deadline):
         except socket.timeout:
             continue
         # Bytes 24 to 31 are the originate timestamp (RFC 4330, section 5).
-        if len(packet) >= 48 and packet[0] & 0b111 == 4 and packet[24:32] == random_bits:
+        if len(packet) >= 48 and (packet[0] & 0b111) == 4 and packet[24:32] == random_bits:
             return packet, t4
         ignored += 1
 
 
 def exchange(server, deadline):
-    """The Sample that one request brings.
-
-    Raises NoReply at the deadline (of time.monotonic()), and Failure for any other reason.
-    """
+    """The Sample that one request brings. Raises NoReply at the deadline, and Failure otherwise."""
     random_bits = os.urandom(8)
     request = new_request(random_bits)
     try:
@@ -287,8 +284,8 @@ def exchange(server, deadline):
         raise Failure(f"cannot reach it: {error.strerror}; check the network and its firewalls")
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive_timestamp), to_unix_ns(header.transmit_timestamp)
-    # Each end comes from one reading of each clock, so a step of each widens it. So does the drift
-    # from T1 to T4: now the interval holds at any moment in between.
+    # Each end comes from one reading of each clock, which may be a step wrong. And from T1 to T4
+    # the true offset moves by the drift. Widened by all three, the interval holds throughout.
     step = max(1, round(time.get_clock_info("time").resolution * SECOND))
     dispersion = binary_to_ns(1, header.precision) + step + drift(t4 - t1)
     low = (t3 - t4) - dispersion
@@ -308,7 +305,7 @@ LEAPS = ["no warning", "last minute has 61 s", "last minute has 59 s", "clock no
 
 
 def printable(text):
-    """text with all but printable ASCII escaped: terminals obey control characters."""
+    """text with all but printable ASCII escaped, as !a does: terminals obey control characters."""
     return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text)
 
 
@@ -378,8 +375,9 @@ def from_xxd(lines):
 
 
 def tells_time(first_byte):
-    """Whether it begins a packet about time: version 1 to 4, mode 1 to 5 (6, 7 manage servers)."""
-    return 1 <= (first_byte >> 3) & 0b111 <= 4 and 1 <= first_byte & 0b111 <= 5
+    """Whether this begins a packet about time. (Modes 6 and 7 manage servers.)"""
+    version, mode = (first_byte >> 3) & 0b111, first_byte & 0b111
+    return 1 <= version <= 4 and 1 <= mode <= 5
 
 
 def read_packet(name):
@@ -394,7 +392,7 @@ def read_packet(name):
         packet = from_xxd(lines)
     elif packet.isascii() and b"\0" not in packet:  # other text, or nothing
         raise Failure(f"{name!a:.200} is empty, or text that is not from xxd: no reply came?")
-    if not 48 <= len(packet) <= 1500 or not tells_time(packet[0]):  # 1500: an Ethernet frame
+    if not 48 <= len(packet) <= 1500 or not tells_time(packet[0]):  # 1500: Ethernet's limit
         reason = f"{len(packet)} bytes that begin with 0x{packet[:1].hex()}"
         raise Failure(f"{name!a:.200} holds no NTP packet that tells the time: {reason}")
     if len(packet) > 48 and tells_time(packet[48]):  # a second one begins so
@@ -410,35 +408,38 @@ def tell(message):
     try:
         sys.stderr.write(f"ntp_client.py: {printable(message)}\n")
         sys.stderr.flush()
-    except (AttributeError, OSError):
+    except (AttributeError, OSError):  # it is None, or full
         pass
 
 
-def ask(servers, args, guess):
-    """The Sample of the first server that gives one. Tells each failure, and raises the last.
+def ask(servers, args, answered):
+    """The Sample of the first server that gives one. Otherwise raises the last Failure, told.
 
-    A silent server is asked again, after the others, until args.t is over. One that refuses, or
-    cannot be reached, is not. guess: the reason to tell for silence, unless another is seen.
+    A silent server is asked again, after the others, while args.timeout lasts. One that refuses,
+    or cannot be reached, is not. answered: whether this server has answered before.
     """
-    deadline = time.monotonic() + args.t
-    # Servers want 2 s between requests (RFC 5905, section 13.2). At most three waits fit into -t.
-    patience = max(2, args.t / 3)
-    queue, reason = list(servers), guess
+    why_silent = f"does a firewall block UDP port {args.port}?"
+    if answered:
+        why_silent = "the packet was lost, or the server limits its rate"
+    deadline = time.monotonic() + args.timeout
+    # Servers want 2 s between requests (RFC 5905, section 13.2). There is time for three waits.
+    patience = max(2, args.timeout / 3)
+    queue = list(servers)
     while True:
         server = queue.pop(0)
         try:
             return exchange(server, min(time.monotonic() + patience, deadline))
         except NoReply as failure:
             queue.append(server)
-            reason = str(failure) or reason  # what came instead, in one of the waits
+            why_silent = str(failure) or why_silent
             if time.monotonic() >= deadline:
-                tell(f"error: {args.server}: no reply within {args.t:g} s ({reason})")
+                tell(f"error: {args.server}: no reply within {args.timeout:g} s ({why_silent})")
                 raise
             if sys.stderr and sys.stderr.isatty():
                 tell(f"no reply from {server.name} yet: still asking")
         except Failure as failure:
             tell(f"error: {server.name}: {failure}")
-            if args.v and failure.sample:
+            if args.verbose and failure.sample:
                 shown = dissect(failure.sample.request), dissect(failure.sample.reply)
                 print(*shown, sep="\n\n", end="\n\n", flush=True)
             if not queue:
@@ -489,7 +490,7 @@ def drawn(label, interval, first_sample):
 
 
 def as_json(name, result, number, count, lost):
-    """Text: JSON about the sample with this number, or (number None) the result of so many."""
+    """Text: JSON about a sample and its number, or (number None) the result of count samples."""
     import json  # here, because loading it takes time
 
     sample, header = result.narrowest, result.narrowest.header
@@ -502,7 +503,7 @@ def as_json(name, result, number, count, lost):
         "port": sample.server.address[1],
         "stratum": header.stratum,
         "leap": header.leap,
-        # The times, delay and dispersion are the narrowest sample's.
+        # In the result, the times, delay and dispersion are the narrowest sample's.
         "t1": seconds(sample.t1),  # text, since a number in JavaScript would lose nanoseconds
         "t2": seconds(sample.t2),
         "t3": seconds(sample.t3),
@@ -516,32 +517,30 @@ def as_json(name, result, number, count, lost):
 
 
 def take_samples(servers, args):
-    """The Samples, each printed if there shall be several; how many were lost; the exit status.
+    """The Samples, each printed if there shall be several; how many failed; the exit status.
 
-    It ends early if nobody answers the first time, at a kiss-o'-death, and at Ctrl-C.
+    The run ends early if nobody gives the first, at a kiss-o'-death, and at Ctrl-C.
     """
-    samples, lost, status = [], 0, 1  # 1: nobody gives the time
-    guess = f"does a firewall block UDP port {args.port}?"
-    for number in range(1, args.n + 1):
-        try:
+    samples, lost, status = [], 0, 1  # 1 as long as there are none
+    try:
+        for number in range(1, args.count + 1):
             if samples:
-                time.sleep(args.i)
-            sample = ask(servers, args, guess)
-        except KeyboardInterrupt:
-            status = 130
-            break
-        except Failure as failure:
-            lost += 1
-            if not samples or isinstance(failure, KissOfDeath):
-                break
-            continue
-        samples.append(sample)
-        servers, status = [sample.server], 0  # it stays with the one that answered
-        guess = "the packet was lost, or the server limits its rate"
-        if args.n > 1 and args.json:
-            print(as_json(args.server, combine([sample]), number, 1, lost), flush=True)
-        elif args.n > 1:
-            print(drawn(f"sample {number}", sample, samples[0]), flush=True)
+                time.sleep(args.pause)
+            try:
+                sample = ask(servers, args, answered=bool(samples))
+            except Failure as failure:
+                lost += 1
+                if not samples or isinstance(failure, KissOfDeath):
+                    break
+                continue
+            samples.append(sample)
+            servers, status = [sample.server], 0  # it stays with the one that answered
+            if args.count > 1 and args.json:
+                print(as_json(args.server, combine([sample]), number, 1, lost), flush=True)
+            elif args.count > 1:
+                print(drawn(f"sample {number}", sample, samples[0]), flush=True)
+    except KeyboardInterrupt:
+        status = 130  # what there is counts
     return samples, lost, status
 
 
@@ -551,9 +550,10 @@ def take_samples(servers, args):
 def report(name, result):
     """Text: the result, for people."""
     sample, header = result.narrowest, result.narrowest.header
-    verdict = f"this clock is {'behind' if result.offset > 0 else 'ahead of'} the server's"
     if abs(result.offset) <= result.root_distance:
         verdict = "within the possible error"
+    else:
+        verdict = f"this clock is {'behind' if result.offset > 0 else 'ahead of'} the server's"
     leap = f"\nLeap second:    the month's {LEAPS[header.leap]}" if header.leap else ""
     return f"""\
 Server:         {printable(name):.64}
@@ -599,15 +599,15 @@ def print_result(result, args, samples, lost):
     if args.json:
         print(as_json(args.server, result, None, len(samples), lost))
         return
-    if args.n > 1:
+    if args.count > 1:
         print(drawn("overlap", result, samples[0]))
     print(report(args.server, result))
-    if not args.v:
+    if not args.verbose:
         return
-    if args.n > 1:
+    if args.count > 1:
         print("\nThe sample with the narrowest interval:")
     print(arithmetic(sample))
-    if args.n > 1:
+    if args.count > 1:
         half_width = seconds((result.high - result.low + 1) // 2)
         print(f"where all overlap, {half_width} s take the place of delay / 2 + dispersion:")
         print(f"root distance = {seconds(result.root_distance)} s\n")
@@ -621,12 +621,12 @@ def check_arguments(parser, args):
     """Leave by parser.error() if the arguments make no sense."""
     if args.decode is not None and args.server != parser.get_default("server"):
         parser.error("--decode reads a file and asks no server")
-    if "/" in args.server or "[" in args.server or args.server.count(":") == 1:
+    if "/" in args.server or "[" in args.server or args.server.count(":") == 1:  # IPv6 has more
         parser.error(f"{args.server!a:.200}: name the host alone, then the port, as in: ::1 123")
     for name, value, low, high in (
-        ("-n", args.n, 1, 10**6),
-        ("-i", args.i, 0, 86_400),
-        ("-t", args.t, 0.001, 86_400),
+        ("-n", args.count, 1, 10**6),
+        ("-i", args.pause, 0, 86_400),
+        ("-t", args.timeout, 0.001, 86_400),
         ("the port", args.port, 1, 65_535),
     ):
         if not low <= value <= high:  # this way round, nan is refused too
@@ -648,15 +648,15 @@ def read_command_line():
     family.add_argument("-4", dest="ipv4", action="store_true", help="use IPv4")
     family.add_argument("-6", dest="ipv6", action="store_true", help="use IPv6")
     add = parser.add_argument
-    add("-n", type=int, default=1, help="take N samples (default: 1)")
-    add("-i", type=float, default=2, metavar="SECONDS", help="pause between samples (default: 2)")
-    add("-t", type=float, default=6, metavar="SECONDS", help="time for a sample (default: 6)")
-    output.add_argument("-v", action="store_true", help="show the arithmetic and both packets")
+    span = {"type": float, "metavar": "SECONDS"}
+    add("-n", dest="count", type=int, default=1, metavar="N", help="take N samples (default: 1)")
+    add("-i", dest="pause", **span, default=2, help="pause between samples (default: 2)")
+    add("-t", dest="timeout", **span, default=6, help="time for a sample (default: 6)")
+    output.add_argument("-v", dest="verbose", action="store_true", help="show sums and packets")
     output.add_argument("--json", action="store_true", help="print JSON, an object a line")
     output.add_argument("--decode", metavar="FILE", help="show a saved packet (-: from stdin)")
-    default = "pool.ntp.org"
-    add("server", nargs="?", default=default, help=f"its name or address (default: {default})")
-    add("port", nargs="?", type=int, default=123, help="its UDP port (default: 123)")
+    add("server", nargs="?", default="pool.ntp.org", help="name or address (default: pool.ntp.org)")
+    add("port", nargs="?", type=int, default=123, help="UDP port (default: 123)")
     args = parser.parse_intermixed_args()  # options may stand between server and port
     check_arguments(parser, args)
     return args
@@ -668,7 +668,7 @@ def take_turns(servers):
     second = [server for server in servers if server.family != servers[0].family]
     turns = []
     for at in range(len(servers)):
-        turns += first[at : at + 1] + second[at : at + 1]
+        turns += first[at : at + 1] + second[at : at + 1]  # [] after the end
     return turns
 
 
