@@ -309,6 +309,33 @@ def test_ctrl_c_ends_the_sampling_and_what_there_is_is_reported(fake_server, opt
         assert "\nOffset:  " in stdout
 
 
+INTERRUPTED = {
+    "in the pause": """
+def sleep(pause):
+    raise KeyboardInterrupt
+time.sleep = sleep
+""",
+    "while a sample is printed": """
+import builtins
+really_print = print
+def interrupted(*args, **options):
+    really_print(*args, **options)
+    if args and args[0].startswith("sample 1"):
+        raise KeyboardInterrupt
+builtins.print = interrupted
+""",
+}
+
+
+@pytest.mark.parametrize("when", INTERRUPTED)
+def test_ctrl_c_ends_the_sampling_also(fake_server, when):
+    server = fake_server()
+    result = patched_client(INTERRUPTED[when], "-n", 9, server.host, server.port)
+    assert (result.returncode, result.stderr) == (130, "")
+    assert "\noverlap " in result.stdout
+    assert len(server.requests) == 1
+
+
 # ---- Whom it asks for the next one
 
 
