@@ -37,7 +37,7 @@ so it lies where all of them overlap, and the middle of that is the result:
 
 A quick request gives a low upper end, a quick reply a high lower end: so the overlap can be
 narrower than each sample. But clocks may drift apart by 1 ms in 1 s: all intervals but the
-narrowest are widened by as much.
+narrowest are widened by that, for the time in between.
 
 exchange() is the protocol (RFC 5905) on one screen. What a function calls stands above it.
 Exit status: 0 it worked, 1 it could not be done, 2 the command line was wrong, 130 Ctrl-C.
@@ -55,7 +55,7 @@ import time
 from collections import namedtuple
 
 # ---- Times
-SECOND = 10**9  # we count in nanoseconds (ns), as integers; only pauses and deadlines are in s
+SECOND = 10**9  # times are integers, in nanoseconds (ns); pauses and deadlines are in s
 # NTP counts from the prime epoch, 1900-01-01; Unix and Python count from 1970-01-01.
 UNIX_EPOCH = 2_208_988_800  # s in between: 70 years, 17 of them leap years
 
@@ -126,7 +126,7 @@ def new_request(random_bits):
 
 
 def unpack(packet):
-    """The Header in the first 48 bytes of packet."""
+    """The Header in the first 48 bytes of packet. (Three fields share the first byte.)"""
     first_byte, *others = LAYOUT.unpack_from(packet)
     return Header(first_byte >> 6, (first_byte >> 3) & 0b111, first_byte & 0b111, *others)
 
@@ -155,11 +155,11 @@ class Failure(Exception):
 
 
 class NoReply(Failure):
-    """No reply came in time. The text says what came instead, or is empty: ask() completes it."""
+    """No reply came in time. The text says what came instead, and is empty if nothing did."""
 
 
 class KissOfDeath(Failure):
-    """A kiss-o'-death came: no time, but a code for the reason. It means stop (RFC 4330, 8)."""
+    """A kiss-o'-death came: no time, but a code. A simple client stops then (RFC 4330, 8)."""
 
 
 def server_errors(header):
@@ -186,7 +186,7 @@ def check(sample):
     """Raise KissOfDeath or Failure, with the reason, if a sample must not be used."""
     header, reason = sample.header, None
     distance = root_distance(sample.low, sample.high, header)
-    if header.stratum == 0 and any(header.reference_id):  # a kiss-o'-death
+    if header.stratum == 0 and any(header.reference_id):  # a kiss-o'-death; without a code: below
         code = header.reference_id.rstrip(b"\0").decode("latin-1")
         meaning = KISS_CODES.get(code, "not known here")
         raise KissOfDeath(f"kiss-o'-death {code}: {meaning}; it is not asked again", sample)
@@ -202,7 +202,7 @@ def check(sample):
         reason = "its receive timestamp is missing"
     elif sample.t3 < sample.t2 - binary_to_ns(1, header.precision):  # section 6 allows one step
         reason = f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    elif sample.low >= sample.high:  # no interval is left
+    elif sample.delay + 2 * sample.dispersion <= 0:  # this is high - low
         reason = "T2 to T3 took longer than T1 to T4 (or this computer's clock was set)"
     elif distance >= 16 * SECOND:  # appendix A.5.1.1 limits the server's part to this
         reason = f"the root distance, {seconds(distance)} s, is not below 16 s"
@@ -285,9 +285,10 @@ def exchange(server, deadline):
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive_timestamp), to_unix_ns(header.transmit_timestamp)
     # Each end comes from one reading of each clock, which may be a step wrong. And from T1 to T4
-    # the true offset moves by the drift. Widened by all three, the interval holds throughout.
-    step = max(1, round(time.get_clock_info("time").resolution * SECOND))
-    dispersion = binary_to_ns(1, header.precision) + step + drift(t4 - t1)
+    # the true offset may move by the drift: widened by it, the interval holds all that time.
+    server_step = binary_to_ns(1, header.precision)
+    own_step = max(1, round(time.get_clock_info("time").resolution * SECOND))
+    dispersion = server_step + own_step + drift(t4 - t1)
     low = (t3 - t4) - dispersion
     high = (t2 - t1) + dispersion
     offset = ((t2 - t1) + (t3 - t4)) // 2
@@ -305,7 +306,7 @@ LEAPS = ["no warning", "last minute has 61 s", "last minute has 59 s", "clock no
 
 
 def printable(text):
-    """text with all but printable ASCII escaped, as !a does: terminals obey control characters."""
+    """text with all but printable ASCII escaped: terminals obey control characters."""
     return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text)
 
 
@@ -381,12 +382,13 @@ def tells_time(first_byte):
 
 
 def read_packet(name):
-    """The packet in this file (-: stdin): its bytes, or xxd's lines, also among other text."""
+    """The packet in this file (-: stdin), which holds its bytes, or what xxd prints of them."""
     try:
         with open(0 if name == "-" else name, "rb") as file:
             packet = file.read(2**20)
     except OSError as error:
         raise Failure(f"cannot read {name!a:.200}: {error.strerror}")
+    # xxd's lines may stand among others, copied from a terminal.
     lines = re.findall(r"^ *([0-9a-f]{7,8}: .*)", packet.decode("latin-1"), re.MULTILINE)
     if lines:
         packet = from_xxd(lines)
@@ -395,14 +397,12 @@ def read_packet(name):
     if not 48 <= len(packet) <= 1500 or not tells_time(packet[0]):  # 1500: Ethernet's limit
         reason = f"{len(packet)} bytes that begin with 0x{packet[:1].hex()}"
         raise Failure(f"{name!a:.200} holds no NTP packet that tells the time: {reason}")
-    if len(packet) > 48 and tells_time(packet[48]):  # a second one begins so
+    if len(packet) > 48 and tells_time(packet[48]):  # no extension or key number begins so
         raise Failure(f"{name!a:.200} holds more than one packet: {len(packet)} bytes")
     return packet
 
 
 # ---- Asking, once and many times
-
-
 def tell(message):
     """Print a line on stderr. If that is closed or full, there is still the exit status."""
     try:
@@ -413,25 +413,26 @@ def tell(message):
 
 
 def ask(servers, args, answered):
-    """The Sample of the first server that gives one. Otherwise raises the last Failure, told.
+    """The Sample of the first server that gives one. Tells what fails, and raises the last Failure.
 
     A silent server is asked again, after the others, while args.timeout lasts. One that refuses,
-    or cannot be reached, is not. answered: whether this server has answered before.
+    or cannot be reached, is not, for this sample. answered: whether there was an answer before.
     """
-    why_silent = f"does a firewall block UDP port {args.port}?"
+    why_silent = f"does a firewall block UDP port {args.port}?"  # a guess
     if answered:
         why_silent = "the packet was lost, or the server limits its rate"
     deadline = time.monotonic() + args.timeout
-    # Servers want 2 s between requests (RFC 5905, section 13.2). There is time for three waits.
+    # Servers want 2 s between requests (RFC 5905, section 13.2). At most three such waits fit in.
     patience = max(2, args.timeout / 3)
     queue = list(servers)
     while True:
         server = queue.pop(0)
+        wait_ends = min(time.monotonic() + patience, deadline)
         try:
-            return exchange(server, min(time.monotonic() + patience, deadline))
+            return exchange(server, wait_ends)
         except NoReply as failure:
             queue.append(server)
-            why_silent = str(failure) or why_silent
+            why_silent = str(failure) or why_silent  # what was seen, rather than the guess
             if time.monotonic() >= deadline:
                 tell(f"error: {args.server}: no reply within {args.timeout:g} s ({why_silent})")
                 raise
@@ -490,7 +491,7 @@ def drawn(label, interval, first_sample):
 
 
 def as_json(name, result, number, count, lost):
-    """Text: JSON about a sample and its number, or (number None) the result of count samples."""
+    """Text: JSON about the Result of one sample and its number, or (None) of all count samples."""
     import json  # here, because loading it takes time
 
     sample, header = result.narrowest, result.narrowest.header
@@ -528,11 +529,11 @@ def take_samples(servers, args):
                 time.sleep(args.pause)
             try:
                 sample = ask(servers, args, answered=bool(samples))
-            except Failure as failure:
+            except Failure as failure:  # ask() has told it
                 lost += 1
                 if not samples or isinstance(failure, KissOfDeath):
                     break
-                continue
+                continue  # the next one may come
             samples.append(sample)
             servers, status = [sample.server], 0  # it stays with the one that answered
             if args.count > 1 and args.json:
@@ -545,15 +546,14 @@ def take_samples(servers, args):
 
 
 # ---- The result
-
-
 def report(name, result):
     """Text: the result, for people."""
     sample, header = result.narrowest, result.narrowest.header
-    if abs(result.offset) <= result.root_distance:
+    if abs(result.offset) <= result.root_distance:  # this clock may be right
         verdict = "within the possible error"
     else:
         verdict = f"this clock is {'behind' if result.offset > 0 else 'ahead of'} the server's"
+    distance = seconds(result.root_distance)
     leap = f"\nLeap second:    the month's {LEAPS[header.leap]}" if header.leap else ""
     return f"""\
 Server:         {printable(name):.64}
@@ -562,7 +562,7 @@ Server's clock: {utc(sample.t4 + result.offset)}, when the reply arrived
 This computer:  {utc(sample.t4)}, at the same moment
 Offset:         {seconds(result.offset, "+")} s: {verdict}
 Delay:          {seconds(max(sample.delay, 0))} s: the round trip, without the server's own time
-Root distance:  {seconds(result.root_distance)} s: the most that the offset can be wrong by{leap}"""
+Root distance:  {distance} s: the offset errs by no more if the server is right{leap}"""
 
 
 def arithmetic(sample):
@@ -615,8 +615,6 @@ def print_result(result, args, samples, lost):
 
 
 # ---- The command line
-
-
 def check_arguments(parser, args):
     """Leave by parser.error() if the arguments make no sense."""
     if args.decode is not None and args.server != parser.get_default("server"):
