@@ -186,7 +186,7 @@ def check(sample):
     """Raise KissOfDeath or Failure, with the reason, if a sample must not be used."""
     header, reason = sample.header, None
     distance = root_distance(sample.low, sample.high, header)
-    if header.stratum == 0 and any(header.reference_id):  # a kiss-o'-death; without a code: below
+    if header.stratum == 0 and any(header.reference_id):  # a kiss-o'-death
         code = header.reference_id.rstrip(b"\0").decode("latin-1")
         meaning = KISS_CODES.get(code, "not known here")
         raise KissOfDeath(f"kiss-o'-death {code}: {meaning}; it is not asked again", sample)
@@ -202,7 +202,7 @@ def check(sample):
         reason = "its receive timestamp is missing"
     elif sample.t3 < sample.t2 - binary_to_ns(1, header.precision):  # section 6 allows one step
         reason = f"its clock ran backwards, by {seconds(sample.t2 - sample.t3)} s from T2 to T3"
-    elif sample.delay + 2 * sample.dispersion <= 0:  # this is high - low
+    elif sample.high <= sample.low:  # high - low is delay + 2 * dispersion
         reason = "T2 to T3 took longer than T1 to T4 (or this computer's clock was set)"
     elif distance >= 16 * SECOND:  # appendix A.5.1.1 limits the server's part to this
         reason = f"the root distance, {seconds(distance)} s, is not below 16 s"
@@ -268,7 +268,7 @@ def wait_for_reply(sock, random_bits, t1, deadline):
 
 
 def exchange(server, deadline):
-    """The Sample that one request brings. Raises NoReply at the deadline, and Failure otherwise."""
+    """The Sample that one request brings. Raises NoReply at the deadline, or another Failure."""
     random_bits = os.urandom(8)
     request = new_request(random_bits)
     try:
@@ -284,8 +284,8 @@ def exchange(server, deadline):
         raise Failure(f"cannot reach it: {error.strerror}; check the network and its firewalls")
     header = unpack(reply)
     t2, t3 = to_unix_ns(header.receive_timestamp), to_unix_ns(header.transmit_timestamp)
-    # Each end comes from one reading of each clock, which may be a step wrong. And from T1 to T4
-    # the true offset may move by the drift: widened by it, the interval holds all that time.
+    # Each end comes from one reading of each clock, which may be a step wrong. And the true offset
+    # may drift: widened by that, the interval contains it at every moment from T1 to T4.
     server_step = binary_to_ns(1, header.precision)
     own_step = max(1, round(time.get_clock_info("time").resolution * SECOND))
     dispersion = server_step + own_step + drift(t4 - t1)
@@ -397,7 +397,8 @@ def read_packet(name):
     if not 48 <= len(packet) <= 1500 or not tells_time(packet[0]):  # 1500: Ethernet's limit
         reason = f"{len(packet)} bytes that begin with 0x{packet[:1].hex()}"
         raise Failure(f"{name!a:.200} holds no NTP packet that tells the time: {reason}")
-    if len(packet) > 48 and tells_time(packet[48]):  # no extension or key number begins so
+    # Extension fields and a MAC may follow. Their types, and small key numbers, do not begin so.
+    if len(packet) > 48 and tells_time(packet[48]):
         raise Failure(f"{name!a:.200} holds more than one packet: {len(packet)} bytes")
     return packet
 
@@ -418,13 +419,13 @@ def ask(servers, args, answered):
     A silent server is asked again, after the others, while args.timeout lasts. One that refuses,
     or cannot be reached, is not, for this sample. answered: whether there was an answer before.
     """
-    why_silent = f"does a firewall block UDP port {args.port}?"  # a guess
+    guess = f"does a firewall block UDP port {args.port}?"
     if answered:
-        why_silent = "the packet was lost, or the server limits its rate"
+        guess = "the packet was lost, or the server limits its rate"
     deadline = time.monotonic() + args.timeout
     # Servers want 2 s between requests (RFC 5905, section 13.2). At most three such waits fit in.
     patience = max(2, args.timeout / 3)
-    queue = list(servers)
+    queue, seen = list(servers), ""
     while True:
         server = queue.pop(0)
         wait_ends = min(time.monotonic() + patience, deadline)
@@ -432,9 +433,9 @@ def ask(servers, args, answered):
             return exchange(server, wait_ends)
         except NoReply as failure:
             queue.append(server)
-            why_silent = str(failure) or why_silent  # what was seen, rather than the guess
+            seen = str(failure) or seen
             if time.monotonic() >= deadline:
-                tell(f"error: {args.server}: no reply within {args.timeout:g} s ({why_silent})")
+                tell(f"error: {args.server}: no reply within {args.timeout:g} s ({seen or guess})")
                 raise
             if sys.stderr and sys.stderr.isatty():
                 tell(f"no reply from {server.name} yet: still asking")
@@ -474,7 +475,7 @@ def combine(samples):
 
 
 def column(ns, first_sample):
-    """The column for ns, from 0 to 24. The interval of first_sample goes from column 6 to 18."""
+    """The column for ns, 0 to 24. first_sample.low is at 6, and .high, never the same, at 18."""
     at = 6 + 12 * (ns - first_sample.low) // (first_sample.high - first_sample.low)
     return min(max(at, 0), 24)
 
@@ -491,7 +492,7 @@ def drawn(label, interval, first_sample):
 
 
 def as_json(name, result, number, count, lost):
-    """Text: JSON about the Result of one sample and its number, or (None) of all count samples."""
+    """Text: JSON. number: that of the one sample in this Result, or None for all count samples."""
     import json  # here, because loading it takes time
 
     sample, header = result.narrowest, result.narrowest.header
@@ -520,7 +521,7 @@ def as_json(name, result, number, count, lost):
 def take_samples(servers, args):
     """The Samples, each printed if there shall be several; how many failed; the exit status.
 
-    The run ends early if nobody gives the first, at a kiss-o'-death, and at Ctrl-C.
+    The run ends early if nobody gives the first, if its giver then says stop, and at Ctrl-C.
     """
     samples, lost, status = [], 0, 1  # 1 as long as there are none
     try:
@@ -537,7 +538,8 @@ def take_samples(servers, args):
             samples.append(sample)
             servers, status = [sample.server], 0  # it stays with the one that answered
             if args.count > 1 and args.json:
-                print(as_json(args.server, combine([sample]), number, 1, lost), flush=True)
+                alone = combine([sample])
+                print(as_json(args.server, alone, number, 1, lost), flush=True)
             elif args.count > 1:
                 print(drawn(f"sample {number}", sample, samples[0]), flush=True)
     except KeyboardInterrupt:
@@ -562,7 +564,7 @@ Server's clock: {utc(sample.t4 + result.offset)}, when the reply arrived
 This computer:  {utc(sample.t4)}, at the same moment
 Offset:         {seconds(result.offset, "+")} s: {verdict}
 Delay:          {seconds(max(sample.delay, 0))} s: the round trip, without the server's own time
-Root distance:  {distance} s: the offset errs by no more if the server is right{leap}"""
+Root distance:  {distance} s: the largest error if the server tells the truth{leap}"""
 
 
 def arithmetic(sample):

@@ -103,7 +103,7 @@ Server's clock: {date(T4 + OFFSET)} UTC, when the reply arrived
 This computer:  {date(T4)} UTC, at the same moment
 Offset:         {decimal(OFFSET, "+")} s: this clock is behind the server's
 Delay:          {decimal(DELAY)} s: the round trip, without the server's own time
-Root distance:  {decimal(DISTANCE)} s: the offset errs by no more if the server is right
+Root distance:  {decimal(DISTANCE)} s: the largest error if the server tells the truth
 """
     )
 
