@@ -140,7 +140,7 @@ Server = namedtuple("Server", "family address name")
 #     dispersion                      what steps and drift of these two clocks add at each end
 #     low, high                       the offset is not less than low, and not more than high
 #     offset                          the middle: add it to this clock to have the server's time
-#     delay                           negative if clocks count in large steps
+#     delay                           a little below 0 if clocks count in large steps
 Sample = namedtuple(
     "Sample", "server request reply header t1 t2 t3 t4 dispersion low high offset delay"
 )
@@ -159,11 +159,11 @@ class NoReply(Failure):
 
 
 class KissOfDeath(Failure):
-    """A kiss-o'-death came: no time, but a code. A simple client stops then (RFC 4330, 8)."""
+    """A kiss-o'-death came: no time, but a code. We ask this server no more (RFC 4330, 8)."""
 
 
 def server_errors(header):
-    """How wrong the server's clock may be, in ns: half its root delay, and its root dispersion."""
+    """Two errors of the server's clock, in ns: half its root delay, and its root dispersion."""
     root_delay = abs(header.root_delay)  # old servers may send a negative one
     return binary_to_ns(root_delay / 2, -16), binary_to_ns(header.root_dispersion, -16)
 
@@ -185,11 +185,11 @@ KISS_CODES = {  # RFC 5905, section 7.4, figure 13: those that a client like thi
 def check(sample):
     """Raise KissOfDeath or Failure, with the reason, if a sample must not be used."""
     header, reason = sample.header, None
-    distance = root_distance(sample.low, sample.high, header)
     if header.stratum == 0 and any(header.reference_id):  # a kiss-o'-death
         code = header.reference_id.rstrip(b"\0").decode("latin-1")
         meaning = KISS_CODES.get(code, "not known here")
         raise KissOfDeath(f"kiss-o'-death {code}: {meaning}; it is not asked again", sample)
+    distance = root_distance(sample.low, sample.high, header)
     if not 1 <= header.version <= 4:  # RFC 4330, section 5; RFC 5905, section 9.2
         reason = f"it answers in NTP version {header.version}, and this client knows 1 to 4"
     elif header.leap == 3:  # RFC 5905, section 7.3, figure 9
@@ -397,7 +397,7 @@ def read_packet(name):
     if not 48 <= len(packet) <= 1500 or not tells_time(packet[0]):  # 1500: Ethernet's limit
         reason = f"{len(packet)} bytes that begin with 0x{packet[:1].hex()}"
         raise Failure(f"{name!a:.200} holds no NTP packet that tells the time: {reason}")
-    # Extension fields and a MAC may follow. Their types, and small key numbers, do not begin so.
+    # What may follow begins otherwise: a field with 0x02 (type 0x0204), a MAC with 0x00 (key 1).
     if len(packet) > 48 and tells_time(packet[48]):
         raise Failure(f"{name!a:.200} holds more than one packet: {len(packet)} bytes")
     return packet
@@ -452,7 +452,7 @@ def ask(servers, args, answered):
 #     narrowest      that Sample
 #     low, high      where all overlap: the offset is not less, and not more
 #     offset         the middle of that
-#     root_distance  half of that, plus the server's errors
+#     root_distance  half of high - low, plus the server's errors
 Result = namedtuple("Result", "narrowest low high offset root_distance")
 
 
@@ -521,7 +521,7 @@ def as_json(name, result, number, count, lost):
 def take_samples(servers, args):
     """The Samples, each printed if there shall be several; how many failed; the exit status.
 
-    The run ends early if nobody gives the first, if its giver then says stop, and at Ctrl-C.
+    The run ends early if nobody gives the first, if a later one is a kiss-o'-death, and at Ctrl-C.
     """
     samples, lost, status = [], 0, 1  # 1 as long as there are none
     try:
