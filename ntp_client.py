@@ -105,7 +105,7 @@ Header = namedtuple(
         "stratum",  # B: 1 has a reference clock (GPS, say), 2 asks a 1, and so on; 0 has no time
         "poll",  # b: the longest pause between requests is 2^poll s; a reply just repeats it
         "precision",  # b: the server's clock counts in steps of 2^precision s
-        "root_delay",  # i: the delay to the reference clock, the root, in 2^-16 s
+        "root_delay",  # i: the delay to the reference clock, the root, in 2^-16 s; old servers: < 0
         "root_dispersion",  # I: other errors on the way from there, in 2^-16 s
         "reference_id",  # 4s: where the server's time is from; at stratum 0: why it has none
         "reference_timestamp",  # Q: when the server's clock was last set; 0: not known
@@ -164,8 +164,7 @@ class KissOfDeath(Failure):
 
 def server_errors(header):
     """Two errors of the server's clock, in ns: half its root delay, and its root dispersion."""
-    root_delay = abs(header.root_delay)  # old servers may send a negative one
-    return binary_to_ns(root_delay / 2, -16), binary_to_ns(header.root_dispersion, -16)
+    return binary_to_ns(abs(header.root_delay) / 2, -16), binary_to_ns(header.root_dispersion, -16)
 
 
 def root_distance(low, high, header):
@@ -361,6 +360,11 @@ def dissect(packet):
     return text
 
 
+def both_packets(sample):
+    """Text: the request and the reply of a sample, dissected."""
+    return f"{dissect(sample.request)}\n\n{dissect(sample.reply)}"
+
+
 def from_xxd(lines):
     """The bytes that xxd shows in these lines: 00000000: 240206ec 00000042  $......B"""
     packet = b""
@@ -442,8 +446,7 @@ def ask(servers, args, answered):
         except Failure as failure:
             tell(f"error: {server.name}: {failure}")
             if args.verbose and failure.sample:
-                shown = dissect(failure.sample.request), dissect(failure.sample.reply)
-                print(*shown, sep="\n\n", end="\n\n", flush=True)
+                print(both_packets(failure.sample), end="\n\n", flush=True)
             if not queue:
                 raise
 
@@ -505,13 +508,12 @@ def as_json(name, result, number, count, lost):
         "port": sample.server.address[1],
         "stratum": header.stratum,
         "leap": header.leap,
-        # In the result, the times, delay and dispersion are the narrowest sample's.
         "t1": seconds(sample.t1),  # text, since a number in JavaScript would lose nanoseconds
         "t2": seconds(sample.t2),
         "t3": seconds(sample.t3),
         "t4": seconds(sample.t4),
         "offset": result.offset / SECOND,
-        "delay": sample.delay / SECOND,
+        "delay": sample.delay / SECOND,  # the narrowest one's, like the times and dispersion
         "dispersion": sample.dispersion / SECOND,
         "root_distance": result.root_distance / SECOND,
     }
@@ -523,7 +525,7 @@ def take_samples(servers, args):
 
     The run ends early if nobody gives the first, if a later one is a kiss-o'-death, and at Ctrl-C.
     """
-    samples, lost, status = [], 0, 1  # 1 as long as there are none
+    samples, lost = [], 0
     try:
         for number in range(1, args.count + 1):
             if samples:
@@ -536,15 +538,14 @@ def take_samples(servers, args):
                     break
                 continue  # the next one may come
             samples.append(sample)
-            servers, status = [sample.server], 0  # it stays with the one that answered
+            servers = [sample.server]  # it stays with the one that answered
             if args.count > 1 and args.json:
-                alone = combine([sample])
-                print(as_json(args.server, alone, number, 1, lost), flush=True)
+                print(as_json(args.server, combine([sample]), number, 1, lost), flush=True)
             elif args.count > 1:
                 print(drawn(f"sample {number}", sample, samples[0]), flush=True)
     except KeyboardInterrupt:
-        status = 130  # what there is counts
-    return samples, lost, status
+        return samples, lost, 130  # what there is counts
+    return samples, lost, 0 if samples else 1
 
 
 # ---- The result
@@ -597,7 +598,6 @@ root distance = delay / 2 + dispersion + root delay / 2 + root dispersion
 
 def print_result(result, args, samples, lost):
     """Print the Result of a list of samples, in the form that the options ask for."""
-    sample = result.narrowest
     if args.json:
         print(as_json(args.server, result, None, len(samples), lost))
         return
@@ -608,12 +608,12 @@ def print_result(result, args, samples, lost):
         return
     if args.count > 1:
         print("\nThe sample with the narrowest interval:")
-    print(arithmetic(sample))
+    print(arithmetic(result.narrowest))
     if args.count > 1:
         half_width = seconds((result.high - result.low + 1) // 2)
         print(f"where all overlap, {half_width} s take the place of delay / 2 + dispersion:")
         print(f"root distance = {seconds(result.root_distance)} s\n")
-    print(dissect(sample.request), dissect(sample.reply), sep="\n\n")
+    print(both_packets(result.narrowest))
 
 
 # ---- The command line
