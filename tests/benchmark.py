@@ -11,9 +11,8 @@ are also shown as ratios to those of ntp_client.py. Nothing is asserted: machine
 """
 
 import argparse
-import contextlib
+import collections
 import json
-import os
 import pathlib
 import random
 import re
@@ -25,61 +24,41 @@ import sys
 import tempfile
 import time
 
-from fake_ntp_server import FakeServer, Way, network
+from fake_ntp_server import FakeServer
+from helpers import SYSTEM_PATH, TOP, free_port, real_chronyd
 
-TOP = pathlib.Path(__file__).resolve().parent.parent
-# chronyd is root's, and not on everybody's PATH.
-SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+Way = collections.namedtuple("Way", "loss delay jitter", defaults=(0, 0, 0))
+Way.__doc__ = """One direction of a network.
 
-
-def free_port():
-    """Return a UDP port that is free on the loopback addresses, or was a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+loss: the chance that it loses a packet. delay: in s, to which chance adds more: jitter s in the
+mean, distributed exponentially, as in a queue.
+"""
+PERFECT = Way()
 
 
-def wait_until_it_answers(port, process):
-    """Return once an NTP server answers on this port of 127.0.0.1, and whether it did."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(0.05)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and process.poll() is None:
-            sock.sendto((TOP / "packet.binary").read_bytes(), ("127.0.0.1", port))
-            with contextlib.suppress(OSError):
-                return bool(sock.recv(1024))
-    return False
+def network(server, seed, there=PERFECT, back=PERFECT):
+    """Return the behaviour of a network, seen from the client, that has this server at its far end.
 
-
-@contextlib.contextmanager
-def real_chronyd(folder, port, *directives):
-    """Run a chronyd on this port of both loopback addresses; yield whether it answers.
-
-    It never touches the clock. directives: what it does; without any, it is a server at stratum 2.
+    What it does to the packets is chance, but the same seed brings the same chances again.
     """
-    is_root = os.geteuid() == 0
-    # Debian's AppArmor profile lets chronyd write to this folder, and only root may.
-    pidfile = f"/run/chrony/lab-{port}.pid" if is_root else f"{folder}/chronyd.pid"
-    if is_root:
-        os.makedirs("/run/chrony", mode=0o750, exist_ok=True)
-    lines = [
-        f"port {port}",
-        "bindaddress 127.0.0.1",
-        "bindaddress ::1",
-        "cmdport 0",
-        "bindcmdaddress /",
-    ]
-    lines += [f"pidfile {pidfile}", *(directives or ["allow", "local stratum 2"])]
-    # -U: it need not be root; -x: it leaves the clock alone
-    user = ["-u", "root"] if is_root else ["-U"]
-    command = [shutil.which("chronyd", path=SYSTEM_PATH), "-x", "-d", *user, *lines]
-    with (folder / "log").open("w") as log, subprocess.Popen(
-        command, stdout=log, stderr=log
-    ) as process:
-        try:
-            yield wait_until_it_answers(port, process)
-        finally:
-            process.terminate()
+    chance = random.Random(seed)
+
+    def carry(request):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far_end:
+            far_end.settimeout(2)
+            far_end.connect(server)
+            lost = [chance.random() < way.loss for way in (there, back)]
+            late = [way.delay + way.jitter * chance.expovariate(1) for way in (there, back)]
+            if lost[0]:
+                return
+            time.sleep(late[0])
+            far_end.send(request.data)
+            reply = far_end.recv(65536)
+            time.sleep(late[1])
+            if not lost[1]:
+                yield reply
+
+    return carry
 
 
 def output_of(command):

@@ -23,7 +23,6 @@ import collections
 import contextlib
 import functools
 import os
-import random
 import signal
 import socket
 import struct
@@ -79,40 +78,6 @@ def reply_to(request, offset=0, **changes):
 def honest(request, offset=0):
     """Answer as a real server does, from a clock that is offset ns ahead."""
     return [reply_to(request, offset)]
-
-
-Way = collections.namedtuple("Way", "loss delay jitter", defaults=(0, 0, 0))
-Way.__doc__ = """One direction of a network.
-
-loss: the chance that it loses a packet. delay: in s, to which chance adds more: jitter s in the
-mean, distributed exponentially, as in a queue.
-"""
-PERFECT = Way()
-
-
-def network(server, seed, there=PERFECT, back=PERFECT):
-    """Return the behaviour of a network, seen from the client, that has this server at its far end.
-
-    What it does to the packets is chance, but the same seed brings the same chances again.
-    """
-    chance = random.Random(seed)
-
-    def carry(request):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far_end:
-            far_end.settimeout(2)
-            far_end.connect(server)
-            lost = [chance.random() < way.loss for way in (there, back)]
-            late = [way.delay + way.jitter * chance.expovariate(1) for way in (there, back)]
-            if lost[0]:
-                return
-            time.sleep(late[0])
-            far_end.send(request.data)
-            reply = far_end.recv(65536)
-            time.sleep(late[1])
-            if not lost[1]:
-                yield reply
-
-    return carry
 
 
 class FakeServer:

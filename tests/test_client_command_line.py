@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from conftest import (
+from fake_ntp_server import honest
+from helpers import (
     ENVIRONMENT,
     FULL,
     TOP,
@@ -16,7 +17,6 @@ from conftest import (
     patched_client,
     started,
 )
-from fake_ntp_server import honest
 
 # ---- What is asked by default
 
@@ -179,10 +179,6 @@ def test_options_may_stand_anywhere(order):
     assert patched_client(NOBODY, *order).stdout.startswith("b'host' 9 ")
 
 
-def test_help_wins_over_what_comes_after_it():
-    assert client("-h", "a", "b", "c", "-n", "x").stdout == client("--help").stdout
-
-
 # ---- Interrupted, or with nowhere to write
 
 
@@ -194,6 +190,12 @@ def test_ctrl_c_ends_it_with_status_130_and_no_traceback(fake_server):
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30) == ("", "")
         assert process.returncode == 130
+
+
+def test_ctrl_c_while_the_name_is_looked_up_ends_it_too():
+    patch = "def found(*_): raise KeyboardInterrupt\nsocket.getaddrinfo = found"
+    result = patched_client(patch, "time.example")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 
 @needs_full

@@ -4,7 +4,6 @@ believes.
 
 import json
 import os
-import random
 import re
 import signal
 import socket
@@ -13,8 +12,10 @@ import time
 
 import pytest
 
-from conftest import (
+from fake_ntp_server import FakeServer, honest, reply_to, timestamp
+from helpers import (
     SECOND,
+    TWO_ADDRESSES,
     assert_one_error_line,
     changed,
     client,
@@ -25,7 +26,6 @@ from conftest import (
     silent,
     started,
 )
-from fake_ntp_server import FakeServer, Way, honest, network, reply_to, timestamp
 
 pty = pytest.importorskip("pty", reason="the tests are for Linux and macOS")
 
@@ -151,10 +151,6 @@ def test_no_reply_is_said_after_the_timeout(ask):
         "?)\n",
     )
     assert time.monotonic() - before >= 0.4
-
-
-# A name with two addresses, as getaddrinfo() tells them.
-TWO_ADDRESSES = resolves_to("127.0.0.2", "127.0.0.1")
 
 
 @linux_only
@@ -319,20 +315,6 @@ def test_a_lost_packet_costs_two_seconds_and_no_sample(fake_server):
     assert json.loads(result.stdout)["delay"] < 1.9  # a T1 of its own
 
 
-def test_through_a_network_that_loses_packets_the_time_is_had(fake_server):
-    far_end = fake_server()
-    lossy = Way(loss=0.4, delay=0.005, jitter=0.02)
-    near_end = fake_server(
-        network((far_end.host, far_end.port), 1, lossy, lossy)
-    )  # 1: it loses the first request
-    result = client("--json", "-t", 6, near_end.host, near_end.port)
-    assert (result.returncode, result.stderr) == (0, "")
-    shown = json.loads(result.stdout)
-    assert abs(shown["offset"]) < shown["root_distance"]
-    assert shown["delay"] > 0.01
-    assert len(near_end.requests) > 1
-
-
 def test_on_a_terminal_one_sees_that_it_waits(fake_server):
     def in_the_end(request):
         return honest(request) if len(server.requests) == 2 else []
@@ -374,9 +356,8 @@ def test_it_is_ignored_and_the_genuine_reply_after_it_is_taken(ask, what):
     assert abs(json.loads(result.stdout)["offset"]) < 1
 
 
-@pytest.mark.parametrize("what", NOT_THE_ANSWER)
-def test_when_nothing_else_comes_the_error_says_so_and_does_not_suspect_a_firewall(ask, what):
-    forge = NOT_THE_ANSWER[what]
+def test_when_nothing_else_comes_the_error_says_so_and_does_not_suspect_a_firewall(ask):
+    forge = NOT_THE_ANSWER["half a reply"]
     result = ask(lambda request: [b"x", forge(request), forge(request)], "-t", "0.9")
     assert_one_error_line(result, 1, "no reply within 0.9 s (packets that answer no request: 3)\n")
 
@@ -752,43 +733,3 @@ def test_the_kernel_is_asked_by_number_for_two_longs_whatever_names_python_has(f
     assert (
         json.loads(patched_client(patch, "--json", server.host, server.port).stdout)["delay"] < 0.3
     )
-
-
-# ---- Mutated replies
-
-
-def test_mutated_replies_bring_no_traceback_no_hang_and_no_control_byte(fake_server):
-    seed = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
-    print(f"FUZZ_SEED={seed}")
-    chance = random.Random(seed)
-
-    def mutate(request):
-        if len(server.requests) == 1:
-            return [reply_to(request)]  # one that is usable, whatever the seed
-        reply = bytearray(
-            reply_to(request, leap=chance.randrange(4), stratum=chance.choice([0, 1, 2, 16]))
-        )
-        for _ in range(chance.randrange(1, 9)):
-            reply[chance.choice([*range(24), *range(32, 48)])] = chance.choice(
-                [0, 0x1B, 0x7F, 0x80, 0xFF, 0x9B]
-            )
-        if chance.random() < 0.1:
-            reply[chance.randrange(24, 32)] ^= 1 << chance.randrange(8)
-        if chance.random() < 0.2:
-            reply = reply[: chance.randrange(60)] + bytes(chance.randrange(60))
-        return [bytes(reply)]
-
-    server = fake_server(mutate)
-    statuses = set()
-    for number in range(24):
-        options = chance.choice([[], ["--json"], ["-v"], ["-n", "2", "-i", "0"]]) if number else []
-        result = client("-t", "0.1" if number else "20", *options, server.host, server.port)
-        text = (result.stdout + result.stderr).replace("\n", "")
-        assert "Traceback" not in text
-        assert text.isascii()
-        assert text.isprintable()
-        assert result.returncode in (0, 1)
-        shown = "Offset" in result.stdout or '"offset"' in result.stdout
-        assert shown == (result.returncode == 0)
-        statuses.add(result.returncode)
-    assert 0 in statuses

@@ -1,7 +1,6 @@
 """The fake server as a command for people."""
 
 import itertools
-import json
 import os
 import re
 import shutil
@@ -14,8 +13,8 @@ import time
 
 import pytest
 
-from conftest import ENVIRONMENT, TOP, client, run, started
-from fake_ntp_server import FakeServer, Request, Way, network
+from fake_ntp_server import FakeServer
+from helpers import ENVIRONMENT, TOP, client, run, started
 
 SERVER = "tests/fake_ntp_server.py"
 
@@ -166,10 +165,6 @@ def test_it_repeats_the_requests_version_and_poll_as_real_servers_do(version, po
 # ---- As a fixture
 
 
-def a_request():
-    return Request(b"\x23" + bytes(47), None, time.time_ns())
-
-
 def broken(request):
     raise KeyError("a mistake in a test")
 
@@ -204,23 +199,3 @@ def test_an_endless_behaviour_ends_with_the_with_block():
         sock.sendto(bytes(48), (server.host, server.port))
         assert sock.recv(100) == b"again"
     assert not server.thread.is_alive()
-
-
-def test_what_a_network_does_is_the_same_for_the_same_seed():
-    def arrivals(seed):
-        with FakeServer() as far_end:
-            carry = network((far_end.host, far_end.port), seed, Way(loss=0.5), Way(loss=0.5))
-            return [len(list(carry(a_request()))) for _ in range(20)]
-
-    assert arrivals(1) == arrivals(1)
-    assert arrivals(1) != arrivals(2)
-    assert 0 < sum(arrivals(1)) < 15
-
-
-def test_a_network_delays_each_way_by_what_it_is_told():
-    with FakeServer() as far_end:
-        carry = network((far_end.host, far_end.port), 0, Way(delay=0.3), Way(delay=0.1))
-        with FakeServer(carry) as near_end:
-            shown = json.loads(client("--json", near_end.host, near_end.port).stdout)
-    assert shown["delay"] >= 0.4
-    assert shown["offset"] >= 0.1 - (shown["delay"] - 0.4) / 2

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import ENVIRONMENT, TOP, client
+from helpers import ENVIRONMENT, TOP, client
 
 README = (TOP / "README.md").read_text(encoding="utf-8")
 REAL_SERVER = "127.0.0.1 11123"  # the README's chronyd; the one of the tests is at another port
@@ -95,59 +95,6 @@ def test_the_receive_timestamp_is_worked_out_by_hand_as_the_client_does():
     )
     by_hand = re.search(r"together: (\d+\.\d{9} s since the prime epoch)", README)[1]
     assert re.search(rf"receive timestamp +{by_hand}", decoded.stdout)
-
-
-def test_every_command_that_is_not_run_is_still_shown():
-    shown = {command for session in sessions() for command, _ in session}
-    assert shown >= NOT_RUN.keys()
-
-
-def inline_code():
-    """Return what stands between single backticks outside the blocks."""
-    return re.findall(
-        r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
-    )
-
-
-def test_every_file_that_is_named_exists():
-    names = [
-        code
-        for code in inline_code()
-        if re.fullmatch(r"[\w./]+\.(py|dat|binary|md)|tests/\w+", code)
-    ]
-    assert len(names) > 6
-    for name in names:
-        assert (TOP / name).exists() or name == "tests/.venv", name
-
-
-def test_every_option_that_is_named_exists_and_every_option_is_named():
-    helps = {
-        script: subprocess.run(
-            [TOP / script, "--help"], env=ENVIRONMENT, capture_output=True, encoding="utf-8"
-        ).stdout
-        for script in ("ntp_client.py", "tests/fake_ntp_server.py", "tests/benchmark.py")
-    }
-    exist = {
-        option for text in helps.values() for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", text)
-    }
-    # netcat's, chronyd's, xxd's, Python's and systemctl's
-    others = {"-q", "-w", "-x", "-u", "-g", "-V", "--now"}
-    rows = re.findall(r"^    (-.*?)  ", README, re.MULTILINE)
-    in_list = {option for row in rows for option in re.findall(r"(?<![\w'-])--?\w[\w-]*", row)}
-    named = {
-        option
-        for code in inline_code()
-        for option in re.findall(r"(?<![\w'-])--?[a-zA-Z46][\w-]*", code)
-    }
-    assert named <= exist | others
-    of_the_client = set(re.findall(r"^  (--?\w+)", helps["ntp_client.py"], re.MULTILINE))
-    assert of_the_client - {"-h"} == in_list
-
-
-def test_it_is_for_a_person_in_a_hurry():
-    assert len(README.split()) <= 2500
-    for line in README.splitlines():
-        assert len(line) <= 120 or line.startswith("|")
 
 
 def test_the_list_of_json_keys_is_complete(fake_server):

@@ -7,8 +7,16 @@ import subprocess
 
 import pytest
 
-from benchmark import SYSTEM_PATH, free_port, real_chronyd
-from conftest import ENVIRONMENT, TOP, assert_one_error_line, has_loopback, run
+from helpers import (
+    ENVIRONMENT,
+    SYSTEM_PATH,
+    TOP,
+    assert_one_error_line,
+    free_port,
+    has_loopback,
+    real_chronyd,
+    run,
+)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost"])
