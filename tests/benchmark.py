@@ -25,7 +25,7 @@ import tempfile
 import time
 
 from fake_ntp_server import FakeServer
-from helpers import SYSTEM_PATH, TOP, free_port, real_chronyd
+from real_server import SYSTEM_PATH, TOP, free_port, real_chronyd
 
 Way = collections.namedtuple("Way", "loss delay jitter", defaults=(0, 0, 0))
 Way.__doc__ = """One direction of a network.

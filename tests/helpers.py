@@ -1,20 +1,21 @@
 """What the tests share: running the scripts as a user does, and servers for them to ask."""
 
 import contextlib
+import json
 import os
 import pathlib
-import shutil
+import re
 import signal
 import socket
 import subprocess
 import sys
-import time
+from collections import namedtuple
 
 import pytest
 
 from fake_ntp_server import reply_to
+from real_server import SYSTEM_PATH, TOP, free_port, real_chronyd, wait_until_it_answers  # noqa: F401
 
-TOP = pathlib.Path(__file__).resolve().parent.parent
 SECOND = 10**9
 FULL = pathlib.Path("/dev/full")
 
@@ -52,8 +53,12 @@ needs_ipv6 = pytest.mark.skipif(
 # ---- Running the scripts
 
 
-def run(script, *arguments, python=sys.executable, **options):
-    """Run a script to its end, and return what subprocess.run() does, its output as text."""
+def run(script, *arguments, patches=(), **options):
+    """Run a script to its end, and return what subprocess.run() does, its output as text.
+
+    patches: what patched.py does before, each a tuple of a function's name and its arguments.
+    """
+    loader = [TOP / "tests/patched.py", json.dumps(patches)] if patches else []
     options = {
         "env": ENVIRONMENT,
         "cwd": TOP,
@@ -62,25 +67,13 @@ def run(script, *arguments, python=sys.executable, **options):
         **options,
     }
     options.update(encoding="utf-8", errors="surrogateescape", timeout=60)
-    return subprocess.run([python, TOP / script, *map(str, arguments)], **options)
+    command = [sys.executable, *loader, TOP / script, *map(str, arguments)]
+    return subprocess.run(command, **options)
 
 
 def client(*arguments, **options):
+    """Run the client to its end."""
     return run("ntp_client.py", *arguments, **options)
-
-
-def patched_client(patch, *arguments, **options):
-    """Run the client in a Python in which patch, a few lines of code, was run first."""
-    program = f"""import os, runpy, socket, sys, time
-{patch}
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
-    loader = "import sys; program = sys.argv.pop(1); del sys.argv[0]; exec(program)"
-    options = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    command = [sys.executable, "-c", loader, program, TOP / "ntp_client.py", *map(str, arguments)]
-    return subprocess.run(
-        command, encoding="utf-8", errors="surrogateescape", timeout=60, **options
-    )
 
 
 @contextlib.contextmanager
@@ -110,6 +103,48 @@ def assert_one_error_line(result, status, *words, script="ntp_client.py"):
         assert word in result.stderr
 
 
+# ---- Reading what the client says: the one place that knows its wording
+
+# What several tests need to find in an error line.
+NO_REPLY = "no reply in time from "
+NOT_SYNCHRONIZED = "clock is not synchronized"
+NOTHING_LISTENS = "nothing is listening on this UDP port"
+NOT_ASKED_AGAIN = "so the client will not ask again"
+CONTRADICTION = "the samples contradict each other"
+CLOCK_SET = "this computer's clock was set"
+
+Report = namedtuple("Report", "server address offset verdict delay margin samples narrowest")
+Row = namedtuple("Row", "label left right middle half_width")
+ROW = re.compile(r"(sample \d+|overlap) +([<|>](?:-*[|>])?) +([+-]\d+\.\d{9}) \+- (\d+\.\d{9}) s")
+
+
+def read_report(text):
+    """Return the Report in what the client printed, its durations in s; None if there is none."""
+    fields = dict(re.findall(r"^([A-Z][\w' ]*): +(.*)$", text, re.MULTILINE))
+    if "Offset" not in fields:
+        return None
+    offset, verdict = fields["Offset"].split(" s, ")
+    delay, margin = fields["Delay"].split()[0], fields["Margin of error"].split()[0]
+    figures = [float(offset), verdict, float(delay), float(margin)]
+    return Report(
+        fields["Server"], fields["Address"], *figures, *map(fields.get, ("Samples", "Narrowest"))
+    )
+
+
+def read_rows(text):
+    """Return a Row for each sample and for the overlap: the columns of both ends, figures in s."""
+    return [
+        Row(found[1], *found.span(2), float(found[3]), float(found[4]))
+        for found in map(ROW.fullmatch, text.splitlines())
+        if found
+    ]
+
+
+def read_json(text):
+    """Return the objects that the client printed."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
 # ---- Servers
 
 
@@ -123,71 +158,4 @@ def changed(**changes):
     return lambda request: [reply_to(request, **changes)]
 
 
-def resolves_to(*addresses):
-    """Return a patch for patched_client(): every name has these addresses, and nobody is asked."""
-    return f"""
-def found(name, port, *others, **more):
-    families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in {addresses!r}]
-    kind = socket.SOCK_DGRAM
-    return [(f, kind, 17, "", (a, int(port))) for f, a in zip(families, {addresses!r})]
-socket.getaddrinfo = found
-"""
-
-
-TWO_ADDRESSES = resolves_to("127.0.0.2", "127.0.0.1")
-
-
-# ---- A real server
-
-# chronyd is root's, and not on everybody's PATH.
-SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-
-
-def free_port():
-    """Return a UDP port that is free on the loopback addresses, or was a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def wait_until_it_answers(port, process):
-    """Return once an NTP server answers on this port of 127.0.0.1, and whether it did."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(0.05)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and process.poll() is None:
-            sock.sendto((TOP / "packet.binary").read_bytes(), ("127.0.0.1", port))
-            with contextlib.suppress(OSError):
-                return bool(sock.recv(1024))
-    return False
-
-
-@contextlib.contextmanager
-def real_chronyd(folder, port, *directives):
-    """Run a chronyd on this port of both loopback addresses; yield whether it answers.
-
-    It never touches the clock. directives: what it does; without any, it is a server at stratum 2.
-    """
-    is_root = os.geteuid() == 0
-    # Debian's AppArmor profile lets chronyd write to this folder, and only root may.
-    pidfile = f"/run/chrony/lab-{port}.pid" if is_root else f"{folder}/chronyd.pid"
-    if is_root:
-        os.makedirs("/run/chrony", mode=0o750, exist_ok=True)
-    lines = [
-        f"port {port}",
-        "bindaddress 127.0.0.1",
-        "bindaddress ::1",
-        "cmdport 0",
-        "bindcmdaddress /",
-    ]
-    lines += [f"pidfile {pidfile}", *(directives or ["allow", "local stratum 2"])]
-    # -U: it need not be root; -x: it leaves the clock alone
-    user = ["-u", "root"] if is_root else ["-U"]
-    command = [shutil.which("chronyd", path=SYSTEM_PATH), "-x", "-d", *user, *lines]
-    with (folder / "log").open("w") as log, subprocess.Popen(
-        command, stdout=log, stderr=log
-    ) as process:
-        try:
-            yield wait_until_it_answers(port, process)
-        finally:
-            process.terminate()
+TWO_ADDRESSES = ("resolves_to", "127.0.0.2", "127.0.0.1")

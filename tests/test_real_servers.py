@@ -9,6 +9,7 @@ import pytest
 
 from helpers import (
     ENVIRONMENT,
+    NOT_SYNCHRONIZED,
     SYSTEM_PATH,
     TOP,
     assert_one_error_line,
@@ -48,17 +49,14 @@ def test_a_real_server_that_has_no_time_yet_is_not_synchronized(tmp_path):
         if not answers:
             pytest.skip(f"chronyd does not answer here: {(tmp_path / 'log').read_text()}")
         result = run("ntp_client.py", "-n", 2, "-i", 0, "127.0.0.1", port)
-    assert_one_error_line(result, 1, "its clock is not synchronized (leap indicator 3)")
+    assert_one_error_line(result, 1, NOT_SYNCHRONIZED)
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_it_answers_packet_binary_with_the_bytes_that_the_handout_promises(chronyd, family):
-    if family == socket.AF_INET6 and not has_loopback(family, "::1"):
-        pytest.skip("this computer has no ::1")
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+def test_it_answers_packet_binary_with_the_bytes_that_the_handout_promises(chronyd):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(10)
-        sock.connect(("127.0.0.1" if family == socket.AF_INET else "::1", chronyd))
+        sock.connect(("127.0.0.1", chronyd))
         sock.send((TOP / "packet.binary").read_bytes())
         reply = sock.recv(1024)
     assert len(reply) == 48
