@@ -10,9 +10,10 @@ import sys
 import pytest
 
 from fake_ntp_server import FakeServer, honest
+from real_server import SYSTEM_PATH, TOP, free_port, real_chronyd
 
 pytest.register_assert_rewrite("helpers")
-from helpers import SYSTEM_PATH, TOP, client, free_port, has_loopback, real_chronyd  # noqa: E402
+from helpers import client, has_loopback  # noqa: E402
 
 sys.path.insert(0, str(TOP))  # for the laws, which import the client
 

@@ -14,7 +14,7 @@ from collections import namedtuple
 import pytest
 
 from fake_ntp_server import reply_to
-from real_server import SYSTEM_PATH, TOP, free_port, real_chronyd, wait_until_it_answers  # noqa: F401
+from real_server import TOP
 
 SECOND = 10**9
 FULL = pathlib.Path("/dev/full")

@@ -70,13 +70,13 @@ def places(line, next_line, found):
 
 def in_words(seconds, line):
     """Return the Offset in a line such as "your clock is 0.5 s behind the server"."""
-    word = re.search(WORDS, line)[1]
+    word = re.search(WORDS, line)
     than_server = re.search(r"(ahead of|behind|faster than|slower than) (the )?(ntp )?server", line)
     subjects = r"server|\b(?:you|your|my|this|local|computer|client|system)\b"
-    before = re.findall(subjects, line[: re.search(WORDS, line).start()])
+    before = re.findall(subjects, line[: word.start()])
     if not (before or than_server):
         return Offset(seconds, "words")
-    client_is_ahead = word in ("ahead", "fast", "faster", "early")
+    client_is_ahead = word[1] in ("ahead", "fast", "faster", "early")
     if not than_server and before[-1] == "server":  # the last noun before the word
         client_is_ahead = not client_is_ahead
     return Offset(-seconds if client_is_ahead else seconds, "rfc")

@@ -95,7 +95,7 @@ def fails(names, number, first=1):
         def fail(self, *args, **options):
             calls.append(args)
             if len(calls) >= first:
-                raise OSError(number, os.strerror(number) if number < 10_000 else "reset")
+                raise OSError(number, os.strerror(number))
             return real(self, *args, **options)
 
         return fail

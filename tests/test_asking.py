@@ -18,13 +18,14 @@ from helpers import (
     assert_one_error_line,
     changed,
     client,
-    free_port,
     linux_only,
     needs_ipv6,
     read_report,
     silent,
     started,
 )
+from patched import RECEIVE, SEND
+from real_server import free_port
 
 # ---- The request
 
@@ -73,7 +74,6 @@ def test_a_port_where_nothing_listens_is_reported_at_once():
     assert_one_error_line(result, 1, f"127.0.0.1 port {port}: {NOTHING_LISTENS}")
 
 
-SEND, RECEIVE = ["send", "sendto", "sendmsg"], ["recv", "recvfrom", "recvmsg"]
 NETWORK = "; check the address, the network and its firewalls\n"
 FAULTS = {
     "no network": (["connect"], 101, "Network is unreachable" + NETWORK),

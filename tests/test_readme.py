@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 
-from helpers import ENVIRONMENT, SYSTEM_PATH, TOP, client, wait_until_it_answers
+from helpers import ENVIRONMENT, TOP, client
+from real_server import SYSTEM_PATH, wait_until_it_answers
 
 README = (TOP / "README.md").read_text(encoding="utf-8")
 REAL_SERVER = "127.0.0.1 11123"  # the README's chronyd; the one of the tests is at another port

@@ -10,14 +10,12 @@ import pytest
 from helpers import (
     ENVIRONMENT,
     NOT_SYNCHRONIZED,
-    SYSTEM_PATH,
     TOP,
     assert_one_error_line,
-    free_port,
     has_loopback,
-    real_chronyd,
     run,
 )
+from real_server import SYSTEM_PATH, free_port, real_chronyd
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost"])
