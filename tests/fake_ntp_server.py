@@ -93,11 +93,12 @@ class FakeServer:
     Each datagram is sent delay seconds after its creation, as if the path back were slow.
     """
 
-    def __init__(self, behaviour=honest, host="127.0.0.1", port=0, delay=0):
+    def __init__(self, behaviour=honest, host="127.0.0.1", port=0, delay=0, accepts=is_request):
         self.behaviour = behaviour
         self.delay = delay
+        self.accepts = accepts  # decides which packets are requests
         self.requests = []
-        self.ignored = []  # datagrams that were not requests
+        self.ignored = []
         self.answered = threading.Event()  # set once the first request has been dealt with
         self.fault = None
         self.stopping = threading.Event()
@@ -134,7 +135,7 @@ class FakeServer:
                 request = Request(data, client, time.time_ns())
                 if self.stopping.is_set():
                     return
-                if not is_request(data):
+                if not self.accepts(data):
                     self.ignored.append(data)
                     continue
                 self.requests.append(request)

@@ -1,7 +1,7 @@
 """Redirect a client with a hard-coded server, such as pool.ntp.org on port 123, to the fake server.
 
-Python runs a module of this name before every script, if it finds one: test_lab.py puts this folder
-on PYTHONPATH, and the fake server's port into LAB_PORT. Every name then stands for 127.0.0.1, and
+Before every script, Python runs a module of this name if it finds one. test_lab.py puts this folder
+on PYTHONPATH and the fake server's port in LAB_PORT. Every name then stands for 127.0.0.1, and
 packets for port 123 go to LAB_PORT. Replies seem to come from the address that the client asked.
 """
 
@@ -11,11 +11,6 @@ import socket
 HERE, NTP, PORT = "127.0.0.1", 123, int(os.environ["LAB_PORT"])
 real = socket.socket
 find_address = socket.getaddrinfo
-
-
-def is_numeric(host):
-    """Return whether host is an IPv4 address and not a name."""
-    return host.replace(".", "").isdigit()
 
 
 def getaddrinfo(host, port, family=0, *others, **options):
@@ -29,7 +24,7 @@ class Socket(real):
         """Return where a packet for this address really goes."""
         if address[1] != NTP:
             return address
-        if is_numeric(address[0]):
+        if address[0].replace(".", "").isdigit():  # an IPv4 address, and not a name
             self.asked = address
         return (HERE, PORT)
 
@@ -53,6 +48,6 @@ class Socket(real):
 
 
 socket.getaddrinfo = getaddrinfo
-socket.gethostbyname = lambda name: name if is_numeric(name) else HERE
+socket.gethostbyname = lambda name: HERE
 socket.gethostbyname_ex = lambda name: (name, [], [HERE])
 socket.socket = socket.SocketType = Socket
