@@ -85,6 +85,17 @@ def ask(fake_server):
     return ask
 
 
+@pytest.fixture
+def in_turn(fake_server):
+    """Return a function that starts a server with a behaviour for each request, in this order."""
+
+    def in_turn(*behaviours):
+        server = fake_server(lambda request: behaviours[len(server.requests) - 1](request))
+        return server
+
+    return in_turn
+
+
 @pytest.fixture(scope="session")
 def chronyd(tmp_path_factory):
     """Run a real chronyd at stratum 2, which never touches the clock; return its UDP port."""

@@ -32,8 +32,7 @@ from real_server import free_port
 
 def test_a_request_tells_nothing_but_version_mode_and_64_random_bits(fake_server):
     server = fake_server()
-    for _ in range(3):
-        assert client(server.host, server.port).returncode == 0
+    assert client("-n", 3, "-i", 0, server.host, server.port).returncode == 0
     requests = [request.data for request in server.requests]
     assert {request[:40] for request in requests} == {b"\x23" + bytes(39)}
     assert {len(request) for request in requests} == {48}
@@ -43,10 +42,9 @@ def test_a_request_tells_nothing_but_version_mode_and_64_random_bits(fake_server
 
 
 @needs_ipv6
-@pytest.mark.parametrize("options", [(), ("-6",)])
-def test_ipv6_works_as_ipv4_does(fake_server, options):
+def test_ipv6_works_as_ipv4_does(fake_server):
     server = fake_server(host="::1")
-    result = client(*options, "::1", server.port)
+    result = client("-6", "::1", server.port)
     assert result.returncode == 0
     assert read_report(result.stdout).address == f"::1 port {server.port}, stratum 2"
 
@@ -99,11 +97,7 @@ def test_a_request_that_cannot_travel_is_one_clear_line(fake_server, what):
 
 @linux_only
 def test_a_second_request_that_cannot_be_sent_does_not_spoil_the_first(fake_server):
-    def late(request):
-        time.sleep(2.5)
-        return honest(request)
-
-    server = fake_server(late)
+    server = fake_server(delay=2.5)
     result = client(server.host, server.port, patches=[("fails", SEND, 105, 2)])
     assert (result.returncode, result.stderr) == (0, "")
 
@@ -209,7 +203,7 @@ def test_an_address_that_was_not_asked_is_named(options):
 
 
 @linux_only
-@pytest.mark.parametrize("where", range(4))
+@pytest.mark.parametrize("where", [0, 3])
 def test_one_good_address_among_silent_ones_is_found(fake_server, where):
     good = fake_server(host=f"127.0.0.{where + 2}")
     silent_ones = [
@@ -282,28 +276,28 @@ def test_a_reply_that_comes_while_the_client_is_stopped_still_counts(fake_server
 
 # ---- What is ignored while it waits
 
+HOUR = 3600 * SECOND  # if such a packet counted, the offset would be wrong by that
 NOT_THE_REPLY = {
     "nothing at all": lambda request: b"",
-    "half a reply": lambda request: reply_to(request)[:47],
+    "half a reply": lambda request: reply_to(request, HOUR)[:47],
     "its own request": lambda request: request.data,
-    "a broadcast": lambda request: reply_to(request, mode=5),
-    "a symmetric passive reply": lambda request: reply_to(request, mode=2),
-    "a reply to nothing": lambda request: reply_to(request, originate=0),
+    "a broadcast": lambda request: reply_to(request, HOUR, mode=5),
+    "a symmetric passive reply": lambda request: reply_to(request, HOUR, mode=2),
+    "a reply to nothing": lambda request: reply_to(request, HOUR, originate=0),
     "a reply to another request": lambda request: reply_to(
-        request, originate=int.from_bytes(request.data[40:], "big") ^ 1
+        request, HOUR, originate=int.from_bytes(request.data[40:], "big") ^ 1
     ),
     "a forged kiss-o'-death": lambda request: reply_to(
-        request, originate=1, stratum=0, reference_id=b"DENY"
+        request, HOUR, originate=1, stratum=0, reference_id=b"DENY"
     ),
 }
 
 
-@pytest.mark.parametrize("what", NOT_THE_REPLY)
-def test_it_is_ignored_and_the_genuine_reply_after_it_is_taken(ask, what):
-    forge = NOT_THE_REPLY[what]
-    result = ask(lambda request: [forge(request), forge(request), reply_to(request)], "--json")
+def test_what_is_not_the_reply_is_ignored_and_the_genuine_reply_after_it_is_taken(ask):
+    forged = NOT_THE_REPLY.values()
+    result = ask(lambda request: [*(forge(request) for forge in forged), reply_to(request)])
     assert (result.returncode, result.stderr) == (0, "")
-    assert abs(json.loads(result.stdout)["offset"]) < 1
+    assert abs(read_report(result.stdout).offset) < 1
 
 
 def test_packets_that_are_not_the_reply_are_counted_and_no_firewall_is_suspected(ask):

